@@ -1,0 +1,3 @@
+module github.com/wxphone/wxphone
+
+go 1.23.0

@@ -1,0 +1,48 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
+
+// Object returns the JSON object of the given names and string values, in
+// order, leaving out the names whose value is "".
+//
+// It writes UTF-8 and no \u escapes for "<" and "&", which some of WeChat's
+// APIs do not decode.
+func Object(pairs ...string) []byte {
+	size := len("{}")
+	for _, s := range pairs {
+		size += len(s) + len(`"":`)
+	}
+	b := append(make([]byte, 0, size), '{')
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(appendString(b, pairs[i]), ':')
+		b = appendString(b, pairs[i+1])
+	}
+	return append(b, '}')
+}
+
+func appendString(b []byte, s string) []byte {
+	if !isPlain(s) {
+		return append(b, encode(s)...)
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+func encode(s string) string {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(s) // a string always encodes
+	return strings.TrimSuffix(b.String(), "\n")
+}

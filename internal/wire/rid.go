@@ -1,0 +1,50 @@
+package wire
+
+import "strings"
+
+// SplitRID splits an errmsg into WeChat's message and the id of the request,
+// which is "" if there is none. The id comes in four shapes:
+//
+//	invalid code rid: 61a2b3c4-0f1e2d3c-4b5a6978
+//	invalid code, rid: 61a2b3c4-0f1e2d3c-4b5a6978
+//	invalid code hint: [Xy12_a] rid: 61a2b3c4-0f1e2d3c-4b5a6978
+//	invalid code, hints: [ req_id: Xy12a ]
+func SplitRID(errmsg string) (message, rid string) {
+	if at := lastLabel(errmsg, "rid:"); at >= 0 {
+		id, rest := leadingID(errmsg[at+len("rid:"):])
+		if strings.Count(id, "-") == 2 {
+			return tidy(errmsg[:at] + rest), id
+		}
+	}
+	if at := lastLabel(errmsg, "req_id:"); at >= 0 {
+		id, rest := leadingID(errmsg[at+len("req_id:"):])
+		before := strings.TrimRight(errmsg[:at], " [")
+		before = strings.TrimSuffix(strings.TrimSuffix(before, "hints:"), "hint:")
+		return tidy(before + strings.TrimLeft(rest, " ]")), id
+	}
+	return tidy(errmsg), ""
+}
+
+// lastLabel returns where label last stands as a word of its own, or -1.
+func lastLabel(s, label string) int {
+	at := strings.LastIndex(s, label)
+	if at > 0 && isIDByte(s[at-1]) {
+		return -1
+	}
+	return at
+}
+
+func leadingID(s string) (id, rest string) {
+	s = strings.TrimLeft(s, " ")
+	end := 0
+	for end < len(s) && isIDByte(s[end]) {
+		end++
+	}
+	return s[:end], s[end:]
+}
+
+func isIDByte(c byte) bool {
+	return c == '-' || c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+func tidy(message string) string { return strings.TrimRight(message, " ,") }

@@ -1,0 +1,157 @@
+// Package wire holds the shapes of WeChat's JSON answers.
+//
+// WeChat is loose with types: errcode and countryCode have been seen as
+// numbers and as strings. The scalar types here take both and never fail, so
+// that one odd field does not cost an answer that took a one-time code to get.
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"strconv"
+)
+
+// Int is an integer that may arrive as a number or as a string holding one.
+type Int struct {
+	Value int64
+	// Present is false when the field was absent or null.
+	Present bool
+	// Invalid is true when the field held something that is no integer.
+	Invalid bool
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It never fails.
+func (n *Int) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	n.Present = true
+	text := bytes.TrimSpace(bytes.Trim(b, `"`))
+	if v, ok := shortInt(text); ok {
+		n.Value = v
+		return nil
+	}
+	if v, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+		n.Value = v
+		return nil
+	}
+	// A whole number written as 7200.0 or 7.2e3 is still that number.
+	if f, err := strconv.ParseFloat(string(text), 64); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+		n.Value = int64(f)
+		return nil
+	}
+	n.Invalid = true
+	return nil
+}
+
+// shortInt reads what errcodes and timestamps nearly always are, without the
+// string that strconv needs.
+func shortInt(text []byte) (int64, bool) {
+	if len(text) == 0 || len(text) > 18 {
+		return 0, false
+	}
+	var v int64
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		v = 10*v + int64(c-'0')
+	}
+	return v, true
+}
+
+// Text is a string that may arrive as a number.
+type Text string
+
+// UnmarshalJSON implements [json.Unmarshaler]. It never fails: anything but a
+// string or a number leaves the text empty.
+func (t *Text) UnmarshalJSON(b []byte) error {
+	switch {
+	case len(b) == 0:
+	case b[0] == '"':
+		if plain := b[1 : len(b)-1]; isPlain(plain) {
+			*t = Text(plain)
+			return nil
+		}
+		var s string
+		if err := json.Unmarshal(b, &s); err == nil {
+			*t = Text(s)
+		}
+	case b[0] == '-' || '0' <= b[0] && b[0] <= '9':
+		*t = Text(b)
+	}
+	return nil
+}
+
+// isPlain reports whether a quoted JSON string stands for its own bytes.
+func isPlain[S string | []byte](s S) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c < ' ' || c == '\\' || c == '"' || c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// Status is the part that every answer shares.
+type Status struct {
+	ErrCode Int  `json:"errcode"`
+	ErrMsg  Text `json:"errmsg"`
+}
+
+// Outcome returns the status itself; embedding Status makes an [Answer].
+func (s *Status) Outcome() *Status { return s }
+
+// Complete is true: an answer that must hold more than a status says so itself.
+func (s *Status) Complete() bool { return true }
+
+// Answer is a decoded answer of any endpoint.
+type Answer interface {
+	Outcome() *Status
+	// Complete reports whether an answer that claims success has the fields
+	// without which it is no answer.
+	Complete() bool
+}
+
+// ErrNotAnswer means that a body is not a JSON answer in WeChat's form.
+var ErrNotAnswer = errors.New("not a WeChat JSON answer")
+
+// Decode reads body into answer, which must be fresh. It returns
+// [ErrNotAnswer] unless body is one JSON object with a sound errcode, or none.
+func Decode(body []byte, answer Answer) error {
+	trimmed := bytes.TrimLeft(body, " \t\r\n")
+	if len(trimmed) == 0 || trimmed[0] != '{' {
+		return ErrNotAnswer
+	}
+	err := json.Unmarshal(trimmed, answer)
+	status := answer.Outcome()
+	if status.ErrCode.Invalid {
+		return ErrNotAnswer
+	}
+	var odd *json.UnmarshalTypeError
+	if errors.As(err, &odd) && status.ErrCode.Value != 0 {
+		// The errcode says what happened; the rest is not needed.
+		return nil
+	}
+	if err != nil {
+		return ErrNotAnswer
+	}
+	return nil
+}
+
+// Phone is phone_info, and the plaintext of a legacy encryptedData.
+type Phone struct {
+	PhoneNumber     Text      `json:"phoneNumber"`
+	PurePhoneNumber Text      `json:"purePhoneNumber"`
+	CountryCode     Text      `json:"countryCode"`
+	Watermark       Watermark `json:"watermark"`
+}
+
+// Watermark says for which app and when WeChat made a payload.
+type Watermark struct {
+	AppID     Text `json:"appid"`
+	Timestamp Int  `json:"timestamp"`
+}
