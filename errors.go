@@ -1,0 +1,325 @@
+package wxphone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Errors that an [APIError] matches by its errcode with [errors.Is].
+var (
+	// ErrSystemBusy is errcode -1: WeChat was busy on every attempt.
+	ErrSystemBusy = errors.New("wxphone: WeChat is busy")
+	// ErrCodeInvalid is a code (or cloudID) that WeChat does not take: unknown,
+	// expired, of another app, or used. The user must tap the button again.
+	ErrCodeInvalid = errors.New("wxphone: invalid code")
+	// ErrCodeUsed is a code that was redeemed before. It matches
+	// [ErrCodeInvalid] too.
+	ErrCodeUsed = errors.New("wxphone: code already used")
+	// ErrAccessToken is an access_token that WeChat refused although it had
+	// just been refreshed.
+	ErrAccessToken = errors.New("wxphone: access_token refused")
+	// ErrAppIDMismatch is an appid that is unknown or not the one the code was
+	// made for.
+	ErrAppIDMismatch = errors.New("wxphone: appid does not match")
+	// ErrSecretInvalid is a wrong AppSecret.
+	ErrSecretInvalid = errors.New("wxphone: invalid AppSecret")
+	// ErrIPNotAllowed is a caller's address that is not on the IP whitelist.
+	ErrIPNotAllowed = errors.New("wxphone: IP address not on the whitelist")
+	// ErrUserBlocked is a user that WeChat blocks as high risk.
+	ErrUserBlocked = errors.New("wxphone: user blocked by WeChat")
+	// ErrRateLimited is a quota per minute that is used up.
+	ErrRateLimited = errors.New("wxphone: rate limited")
+	// ErrQuotaExhausted is a quota per day or month that is used up.
+	ErrQuotaExhausted = errors.New("wxphone: quota exhausted")
+	// ErrUnauthorized is an API that the account, or the third-party platform,
+	// has not been granted.
+	ErrUnauthorized = errors.New("wxphone: API not granted")
+	// ErrSessionExpired is a session_key that is no longer the user's. The
+	// mini-program must call wx.login again.
+	ErrSessionExpired = errors.New("wxphone: session expired")
+	// ErrAPISecurity is a failure of WeChat's API security: the signature or
+	// encryption of a request or of an answer.
+	ErrAPISecurity = errors.New("wxphone: API security")
+)
+
+// Errors that do not come from an errcode.
+var (
+	// ErrInvalidArgument is an argument or an option that cannot be right. The
+	// error names it, and nothing was sent.
+	ErrInvalidArgument = errors.New("wxphone: invalid argument")
+	// ErrDecrypt is the one error for all that can be wrong with encryptedData,
+	// iv or session_key; telling the causes apart would help who forges them.
+	ErrDecrypt = errors.New("wxphone: encryptedData does not decrypt")
+	// ErrWatermark is an answer of WeChat's that is for another appid.
+	ErrWatermark = errors.New("wxphone: watermark of another appid")
+	// ErrWatermarkExpired is data older than [WithWatermarkMaxAge] allows.
+	ErrWatermarkExpired = errors.New("wxphone: watermark too old")
+	// ErrNoPhoneNumber is a success of WeChat's that holds no phone number.
+	ErrNoPhoneNumber = errors.New("wxphone: no phone number in the answer")
+)
+
+// APIError is an errcode that WeChat answered with. Match it with
+// [errors.As], or its cause with [errors.Is] and one of this package's
+// errors, or ask for its [APIError.Kind].
+//
+// All errcodes: https://developers.weixin.qq.com/doc/oplatform/developers/errCode
+type APIError struct {
+	// Endpoint is the path of the API: "/wxa/business/getuserphonenumber".
+	Endpoint string
+	// Code is WeChat's errcode.
+	Code int
+	// Message is WeChat's errmsg without the rid, scrubbed of secrets. Its text
+	// is not stable: decide by Code.
+	Message string
+	// RID is WeChat's id of the request, which openapi/rid/get and WeChat's
+	// support explain for 7 days. It is often empty.
+	RID string
+	// HTTPStatus is the status of the HTTP answer, nearly always 200.
+	HTTPStatus int
+
+	hint string // what the request itself tells about the cause
+}
+
+// Error returns one line: the endpoint, errcode, WeChat's message, rid, and
+// what to do about it.
+func (e *APIError) Error() string {
+	var b strings.Builder
+	b.WriteString("wxphone: ")
+	if e.Endpoint != "" {
+		b.WriteString(e.Endpoint)
+		b.WriteString(": ")
+	}
+	b.WriteString("errcode ")
+	b.WriteString(strconv.Itoa(e.Code))
+	if e.Message != "" {
+		fmt.Fprintf(&b, " %q", e.Message)
+	}
+	if e.RID != "" {
+		fmt.Fprintf(&b, " (rid %s)", e.RID)
+	}
+	for _, advice := range []string{e.meaning().advice, e.hint} {
+		if advice != "" {
+			b.WriteString(": ")
+			b.WriteString(advice)
+		}
+	}
+	return b.String()
+}
+
+// Is reports whether target is one of this package's errors for e's errcode.
+func (e *APIError) Is(target error) bool { return slices.Contains(e.meaning().matches, target) }
+
+// Kind returns the class of e's errcode.
+func (e *APIError) Kind() ErrorKind { return e.meaning().kind }
+
+// Retryable reports whether the same call may succeed later: its kind is
+// [KindTransient], which the Client has retried already, or
+// [KindRateLimited], which it has not.
+func (e *APIError) Retryable() bool {
+	kind := e.Kind()
+	return kind == KindTransient || kind == KindRateLimited
+}
+
+// ErrorKind is a class of errcodes that call for the same reaction.
+type ErrorKind int
+
+// The kinds of errcodes.
+const (
+	// KindUnknown is an errcode this package does not know.
+	KindUnknown ErrorKind = iota
+	// KindTransient is a failure inside WeChat that passes.
+	KindTransient
+	// KindTokenRejected is an access_token that WeChat does not take.
+	KindTokenRejected
+	// KindCodeRejected is a code that WeChat does not take: ask for a new tap.
+	KindCodeRejected
+	// KindSessionExpired is a stale session_key: ask for a new wx.login.
+	KindSessionExpired
+	// KindUserBlocked is a user that WeChat blocks.
+	KindUserBlocked
+	// KindRateLimited is a used-up quota per minute.
+	KindRateLimited
+	// KindQuotaExhausted is a used-up quota per day or month.
+	KindQuotaExhausted
+	// KindMisconfigured is an account, a secret or an IP whitelist to mend.
+	KindMisconfigured
+	// KindInvalidRequest is a request that WeChat cannot take.
+	KindInvalidRequest
+	// KindPlatform is an authorisation to mend between a mini-program and its
+	// third-party platform.
+	KindPlatform
+)
+
+// String returns the kind in words: "code rejected".
+func (k ErrorKind) String() string {
+	names := [...]string{
+		KindUnknown:        "unknown",
+		KindTransient:      "transient",
+		KindTokenRejected:  "token rejected",
+		KindCodeRejected:   "code rejected",
+		KindSessionExpired: "session expired",
+		KindUserBlocked:    "user blocked",
+		KindRateLimited:    "rate limited",
+		KindQuotaExhausted: "quota exhausted",
+		KindMisconfigured:  "misconfigured",
+		KindInvalidRequest: "invalid request",
+		KindPlatform:       "platform",
+	}
+	if k < 0 || int(k) >= len(names) {
+		return "ErrorKind(" + strconv.Itoa(int(k)) + ")"
+	}
+	return names[k]
+}
+
+// httpStatus is the row of HTTPStatus for an errcode of kind k.
+func (k ErrorKind) httpStatus() int {
+	switch k {
+	case KindCodeRejected, KindInvalidRequest:
+		return http.StatusBadRequest
+	case KindSessionExpired:
+		return http.StatusUnauthorized
+	case KindUserBlocked:
+		return http.StatusForbidden
+	case KindRateLimited:
+		return http.StatusTooManyRequests
+	case KindMisconfigured, KindPlatform:
+		return http.StatusInternalServerError
+	case KindTransient, KindTokenRejected, KindQuotaExhausted:
+		return http.StatusServiceUnavailable
+	default:
+		return http.StatusBadGateway
+	}
+}
+
+// ResponseError is an answer that is not WeChat's JSON: a gateway's error
+// page, a truncated or an oversized body.
+type ResponseError struct {
+	Endpoint   string
+	HTTPStatus int
+	// Snippet is the start of the body, at most 200 bytes and no further than
+	// the first "{", scrubbed of secrets and of long numbers.
+	Snippet string
+}
+
+// Error returns one line with the endpoint, the HTTP status and the snippet.
+func (e *ResponseError) Error() string {
+	text := fmt.Sprintf("wxphone: %s: HTTP %d with a body that is not WeChat's JSON", e.Endpoint, e.HTTPStatus)
+	if e.Snippet != "" {
+		text += fmt.Sprintf(": %q", e.Snippet)
+	}
+	if e.HTTPStatus == http.StatusPreconditionFailed {
+		text += ": WeChat answers 412 to a chunked body; send a Content-Length"
+	}
+	return text
+}
+
+// HTTPStatus returns the status that a handler should answer err with: 200 for
+// nil, 400 for what the client sent wrong, 401 for a stale session, 403 for a
+// blocked user, 429 for a rate limit, 500 for what the owner must mend, 502
+// and 503 for WeChat's failures, 504 for a deadline. Where err wraps several
+// errors the first one counts. An error that this package does not know is a
+// 500.
+func HTTPStatus(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
+	if status := statusInTree(err); status != 0 {
+		return status
+	}
+	return http.StatusInternalServerError
+}
+
+// statusInTree returns the status of the first error that decides in err's
+// tree, in the order in which errors.As walks it, or 0.
+func statusInTree(err error) int {
+	if status := ownStatus(err); status != 0 {
+		return status
+	}
+	switch wrapper := err.(type) { //nolint:errorlint // this is the walk
+	case interface{ Unwrap() error }:
+		if inner := wrapper.Unwrap(); inner != nil {
+			return statusInTree(inner)
+		}
+	case interface{ Unwrap() []error }:
+		for _, inner := range wrapper.Unwrap() {
+			if inner == nil {
+				continue
+			}
+			if status := statusInTree(inner); status != 0 {
+				return status
+			}
+		}
+	}
+	return 0
+}
+
+// ownStatus returns the status that err itself stands for, without what it
+// wraps, or 0.
+func ownStatus(err error) int {
+	switch e := err.(type) { //nolint:errorlint // statusInTree unwraps
+	case *APIError:
+		return e.Kind().httpStatus()
+	case *ResponseError:
+		return http.StatusBadGateway
+	case *url.Error:
+		return networkStatus(e)
+	}
+	for _, row := range statusOfErrors {
+		if err == row.err { //nolint:errorlint // statusInTree unwraps
+			return row.status
+		}
+	}
+	if network, ok := err.(net.Error); ok { //nolint:errorlint // statusInTree unwraps
+		return networkStatus(network)
+	}
+	return 0
+}
+
+// statusOfErrors has the errors that stand for a status by themselves. Those
+// that an APIError matches are here for stubs of a Client in users' tests.
+var statusOfErrors = []struct {
+	err    error
+	status int
+}{
+	{ErrInvalidArgument, http.StatusBadRequest},
+	{ErrDecrypt, http.StatusBadRequest},
+	{ErrWatermarkExpired, http.StatusBadRequest},
+	{ErrWatermark, http.StatusBadGateway},
+	{ErrNoPhoneNumber, http.StatusBadGateway},
+	{ErrAPISecurity, http.StatusInternalServerError},
+
+	{ErrCodeInvalid, KindCodeRejected.httpStatus()},
+	{ErrCodeUsed, KindCodeRejected.httpStatus()},
+	{ErrSessionExpired, KindSessionExpired.httpStatus()},
+	{ErrUserBlocked, KindUserBlocked.httpStatus()},
+	{ErrRateLimited, KindRateLimited.httpStatus()},
+	{ErrQuotaExhausted, KindQuotaExhausted.httpStatus()},
+	{ErrSystemBusy, KindTransient.httpStatus()},
+	{ErrAccessToken, KindTokenRejected.httpStatus()},
+	{ErrAppIDMismatch, KindMisconfigured.httpStatus()},
+	{ErrSecretInvalid, KindMisconfigured.httpStatus()},
+	{ErrIPNotAllowed, KindMisconfigured.httpStatus()},
+	{ErrUnauthorized, KindMisconfigured.httpStatus()},
+
+	{context.Canceled, http.StatusServiceUnavailable},
+	{context.DeadlineExceeded, http.StatusGatewayTimeout},
+}
+
+// networkStatus tells a cancelled call, a timeout and any other failure apart.
+func networkStatus(err net.Error) int {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return http.StatusServiceUnavailable
+	case err.Timeout():
+		return http.StatusGatewayTimeout
+	default:
+		return http.StatusBadGateway
+	}
+}
