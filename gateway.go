@@ -1,0 +1,183 @@
+package wxphone
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+const (
+	defaultRetries = 2
+	firstBackoff   = 150 * time.Millisecond
+	maxBackoff     = 2 * time.Second
+)
+
+// gateway sends requests to WeChat: over its hosts, and again where a further
+// attempt can save the call. It knows nothing of tokens' lives.
+type gateway struct {
+	http       *http.Client
+	hosts      *hostList
+	maxRetries int
+	log        *slog.Logger
+	observe    func(context.Context, Call)
+}
+
+// request is one call of a WeChat API, over all its attempts.
+type request struct {
+	method  string
+	path    string   // with its slash, as errors and observers show it
+	query   string   // escaped, without the access_token
+	body    []byte   // JSON, or nil
+	oneTime string   // the code that WeChat takes only once
+	secrets []string // what else no error may tell
+	// newAnswer makes the fresh value that an attempt's answer is read into.
+	newAnswer func() wire.Answer
+
+	attempts int   // exchanges begun
+	retries  int   // retries used up
+	unclear  error // the first failure after which WeChat may have taken the code
+}
+
+// do returns WeChat's answer to req, sent with token if it has one. It retries
+// what may pass, within ctx.
+func (g *gateway) do(ctx context.Context, req *request, token string) (wire.Answer, error) {
+	for {
+		answer, err := g.tryHosts(ctx, req, token)
+		if err == nil {
+			return answer, nil
+		}
+		if req.unclear != nil && isCodeRefused(err) {
+			return nil, fmt.Errorf("%w; the first attempt may have consumed the code, it had failed with: %w", err, req.unclear)
+		}
+		failed, retry := err, false
+		var attempt *attemptError
+		if errors.As(err, &attempt) {
+			failed, retry = attempt.err, attempt.retry
+			if attempt.mayHaveTaken && req.oneTime != "" && req.unclear == nil {
+				req.unclear = failed
+			}
+		}
+		switch {
+		case !retry:
+			return nil, failed
+		case ctx.Err() != nil:
+			return nil, interrupted(ctx, req, failed)
+		case req.retries >= g.maxRetries:
+			return nil, failed
+		}
+		if err := g.pause(ctx, req, failed); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// interrupted is the error of a call whose context ended during an attempt.
+func interrupted(ctx context.Context, req *request, failed error) error {
+	if errors.Is(failed, ctx.Err()) {
+		if req.unclear == nil || req.unclear == failed { //nolint:errorlint // identity
+			return failed
+		}
+		return fmt.Errorf("%w; before that: %w", failed, req.unclear)
+	}
+	return fmt.Errorf("wxphone: %s: %w after: %w", req.path, ctx.Err(), failed)
+}
+
+// pause waits before the next attempt, or returns an error that wraps both the
+// context's and the last answer's.
+func (g *gateway) pause(ctx context.Context, req *request, last error) error {
+	wait := backoff(req.retries)
+	req.retries++
+	g.log.WarnContext(ctx, "wxphone: trying again",
+		"endpoint", req.path, "attempt", req.attempts, "wait", wait, "error", last)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wxphone: %s: %w while waiting to try again after: %w", req.path, ctx.Err(), last)
+	}
+}
+
+// backoff doubles from firstBackoff and is spread by half either way, so that
+// the callers of an outage do not come back in step.
+func backoff(retries int) time.Duration {
+	d := maxBackoff
+	if retries < 4 {
+		d = min(firstBackoff<<retries, maxBackoff)
+	}
+	return d/2 + rand.N(d) //nolint:gosec // spreads load, guards nothing
+}
+
+// tryHosts makes one attempt, at the next host as long as no connection could
+// be made: then nothing was sent, so nothing is at risk.
+func (g *gateway) tryHosts(ctx context.Context, req *request, token string) (wire.Answer, error) {
+	first, n := g.hosts.first(), len(g.hosts.hosts)
+	var unreached error
+	for i := range n {
+		index := (first + i) % n
+		answer, err := g.exchange(ctx, req, token, &g.hosts.hosts[index])
+		if err == nil {
+			g.hosts.reached(index)
+			return answer, nil
+		}
+		var attempt *attemptError
+		if !errors.As(err, &attempt) || !attempt.neverSent {
+			g.hosts.reached(index)
+			return nil, err
+		}
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return nil, err
+		}
+		g.hosts.unreachable(index)
+		unreached = attempt.after(unreached)
+		if ctx.Err() != nil {
+			break
+		}
+		g.log.WarnContext(ctx, "wxphone: host not reached",
+			"endpoint", req.path, "host", g.hosts.hosts[index].name, "error", attempt.err)
+	}
+	return nil, unreached
+}
+
+// attemptError is a failed attempt and what follows from it. It stays inside
+// the gateway: callers see the error it holds.
+type attemptError struct {
+	err          error
+	retry        bool // another attempt may succeed
+	neverSent    bool // no connection was made
+	mayHaveTaken bool // WeChat may have processed the request
+}
+
+func (e *attemptError) Error() string { return e.err.Error() }
+func (e *attemptError) Unwrap() error { return e.err }
+
+// after joins e to what an earlier host failed with.
+func (e *attemptError) after(earlier error) error {
+	var first *attemptError
+	if !errors.As(earlier, &first) {
+		return e
+	}
+	joined := *e
+	joined.err = fmt.Errorf("%w; then: %w", first.err, e.err)
+	joined.retry = e.retry || first.retry
+	return &joined
+}
+
+func isCodeRefused(err error) bool {
+	var refusal *APIError
+	return errors.As(err, &refusal) && refusal.Kind() == KindCodeRejected
+}
+
+// isCertificateError tells a TLS failure that will be the same next time.
+func isCertificateError(err error) bool {
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &certificate)
+}

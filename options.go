@@ -1,0 +1,216 @@
+package wxphone
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+)
+
+// Option changes how a [Client] works. [New] reports an option that cannot be
+// right, or that excludes another, as [ErrInvalidArgument].
+type Option func(*options) error
+
+// options is what the Options of one New add up to.
+type options struct {
+	httpClient *http.Client
+	baseURL    *host
+	fallbacks  []host
+	source     TokenSource
+	classic    bool
+	tokenless  bool
+	maxRetries int
+	log        *slog.Logger
+	observe    func(context.Context, Call)
+}
+
+const (
+	primaryHost  = "api.weixin.qq.com"
+	fallbackHost = "api2.weixin.qq.com"
+)
+
+func newOptions(opts []Option) (*options, error) {
+	o := &options{maxRetries: defaultRetries, log: slog.New(discard{})}
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, invalid("option", "is nil")
+		}
+		if err := opt(o); err != nil {
+			return nil, err
+		}
+	}
+	return o, o.conflict()
+}
+
+// conflict reports options that exclude each other.
+func (o *options) conflict() error {
+	switch {
+	case o.source != nil && o.classic:
+		return invalid("WithClassicToken", "excludes WithTokenSource")
+	case o.source != nil && o.tokenless:
+		return invalid("WithoutAccessToken", "excludes WithTokenSource")
+	case o.classic && o.tokenless:
+		return invalid("WithoutAccessToken", "excludes WithClassicToken")
+	}
+	return nil
+}
+
+// hosts returns the hosts to ask, the primary first.
+func (o *options) hosts() *hostList {
+	switch {
+	case o.baseURL != nil:
+		return &hostList{hosts: append([]host{*o.baseURL}, o.fallbacks...)}
+	case o.tokenless:
+		return &hostList{hosts: append([]host{{scheme: "http", name: primaryHost}}, o.fallbacks...)}
+	case o.fallbacks != nil:
+		return &hostList{hosts: append([]host{{scheme: "https", name: primaryHost}}, o.fallbacks...)}
+	default:
+		return &hostList{hosts: []host{{scheme: "https", name: primaryHost}, {scheme: "https", name: fallbackHost}}}
+	}
+}
+
+func (o *options) gateway() *gateway {
+	httpClient := o.httpClient
+	if httpClient == nil {
+		httpClient = sharedHTTPClient()
+	}
+	return &gateway{http: httpClient, hosts: o.hosts(), maxRetries: o.maxRetries, log: o.log, observe: o.observe}
+}
+
+// invalid returns an ErrInvalidArgument that names what is wrong.
+func invalid(name, problem string) error {
+	return fmt.Errorf("%w: %s %s", ErrInvalidArgument, name, problem)
+}
+
+// WithHTTPClient sends requests through c, say one with a proxy, with
+// OpenTelemetry's transport or with a mock. The Client uses a shallow copy of
+// c that does not follow redirects; timeouts and the connection pool are c's.
+func WithHTTPClient(c *http.Client) Option {
+	return func(o *options) error {
+		if c == nil {
+			return invalid("WithHTTPClient", "has a nil client")
+		}
+		own := *c
+		own.CheckRedirect = noRedirects
+		o.httpClient = &own
+		return nil
+	}
+}
+
+// WithBaseURL sends requests to another host than https://api.weixin.qq.com:
+// a region's (https://sh.api.weixin.qq.com), a proxy of your own or a test
+// server. It switches the default fallback host off.
+func WithBaseURL(baseURL string) Option {
+	return func(o *options) error {
+		h, err := parseBaseURL("WithBaseURL", baseURL)
+		if err != nil {
+			return err
+		}
+		o.baseURL = &h
+		return nil
+	}
+}
+
+// WithFallbackURLs names the hosts to try, in this order, when no connection
+// to the base URL can be made. Without this option that is
+// https://api2.weixin.qq.com, WeChat's domain for disaster recovery; with no
+// baseURLs there is no fallback. A request that may have reached WeChat is
+// never sent to another host.
+//
+// The domains: https://developers.weixin.qq.com/doc/oplatform/developers/domain
+func WithFallbackURLs(baseURLs ...string) Option {
+	return func(o *options) error {
+		o.fallbacks = make([]host, 0, len(baseURLs))
+		for _, baseURL := range baseURLs {
+			h, err := parseBaseURL("WithFallbackURLs", baseURL)
+			if err != nil {
+				return err
+			}
+			o.fallbacks = append(o.fallbacks, h)
+		}
+		return nil
+	}
+}
+
+// WithTokenSource takes access_tokens from src: a token service of your own,
+// or the authorizer_access_token of a third-party platform. The Client asks
+// src for every call; wrap it in [CacheTokens] if it does not cache itself.
+func WithTokenSource(src TokenSource) Option {
+	return func(o *options) error {
+		if src == nil {
+			return invalid("WithTokenSource", "has a nil source")
+		}
+		o.source = src
+		return nil
+	}
+}
+
+// WithClassicToken fetches access_tokens from /cgi-bin/token instead of
+// /cgi-bin/stable_token. Each fetch of a classic token retires the one before,
+// so processes that fetch on their own cut each other off.
+//
+// See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-access-token/getAccessToken.html
+func WithClassicToken() Option {
+	return func(o *options) error {
+		o.classic = true
+		return nil
+	}
+}
+
+// WithoutAccessToken sends no access_token, for services on WeChat cloud
+// hosting, where the platform adds the caller's identity. The base URL is then
+// http://api.weixin.qq.com, plain because the traffic does not leave the
+// platform, and there is no fallback host.
+func WithoutAccessToken() Option {
+	return func(o *options) error {
+		o.tokenless = true
+		return nil
+	}
+}
+
+// WithMaxRetries sets how often a call that met errcode -1 or lost its answer
+// is tried again, 2 by default. 0 never tries again; the one repeat after a
+// refused access_token happens even then.
+func WithMaxRetries(n int) Option {
+	return func(o *options) error {
+		if n < 0 {
+			return invalid("WithMaxRetries", "is negative")
+		}
+		o.maxRetries = n
+		return nil
+	}
+}
+
+// WithLogger logs retries, fallbacks and token changes to l, and every
+// exchange at debug level. No record holds a secret or a phone number. By
+// default nothing is logged.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) error {
+		if l == nil {
+			return invalid("WithLogger", "has a nil logger")
+		}
+		o.log = l
+		return nil
+	}
+}
+
+// WithObserver calls observe after every HTTP exchange, token fetches
+// included, for metrics and tracing. It is called from several goroutines at
+// once, and the call waits for it.
+func WithObserver(observe func(context.Context, Call)) Option {
+	return func(o *options) error {
+		if observe == nil {
+			return invalid("WithObserver", "has a nil function")
+		}
+		o.observe = observe
+		return nil
+	}
+}
+
+// discard is a slog handler for a Client that was given no logger.
+type discard struct{}
+
+func (discard) Enabled(context.Context, slog.Level) bool  { return false }
+func (discard) Handle(context.Context, slog.Record) error { return nil }
+func (d discard) WithAttrs([]slog.Attr) slog.Handler      { return d }
+func (d discard) WithGroup(string) slog.Handler           { return d }

@@ -1,0 +1,214 @@
+package wxphone
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/wxphone/wxphone/internal/redact"
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+// PhoneInfo is a user's phone number as WeChat hands it out.
+//
+// It prints masked, as "+86 138****0000", under every fmt verb and in
+// log/slog. Its fields hold the number itself, and so does its JSON.
+type PhoneInfo struct {
+	// PhoneNumber is the number as WeChat shows it: with an area code for
+	// users outside mainland China.
+	PhoneNumber string `json:"phoneNumber"`
+	// PurePhoneNumber is the number without the area code.
+	PurePhoneNumber string `json:"purePhoneNumber"`
+	// CountryCode is the area code without "+": "86".
+	CountryCode string `json:"countryCode"`
+	// Watermark says for which app and when WeChat made this answer.
+	Watermark Watermark `json:"watermark"`
+}
+
+// Watermark says for which mini-program and when WeChat made a piece of data.
+//
+// It is not a signature: in the legacy flow whoever has the session_key can
+// write any watermark.
+type Watermark struct {
+	AppID string `json:"appid"`
+	// Timestamp is the time of the user's tap in Unix seconds.
+	Timestamp int64 `json:"timestamp"`
+}
+
+// Time returns the watermark's timestamp, or the zero time if it has none.
+func (w Watermark) Time() time.Time {
+	if w.Timestamp == 0 {
+		return time.Time{}
+	}
+	return time.Unix(w.Timestamp, 0)
+}
+
+// E164 returns the number in the E.164 form, "+8613800000000", or "" when
+// CountryCode and PurePhoneNumber are not both made of digits.
+func (p PhoneInfo) E164() string {
+	if !isDigits(p.CountryCode) || !isDigits(p.PurePhoneNumber) {
+		return ""
+	}
+	return "+" + p.CountryCode + p.PurePhoneNumber
+}
+
+// String returns the number masked: "+86 138****0000".
+func (p PhoneInfo) String() string {
+	number := p.PurePhoneNumber
+	if number == "" {
+		number = p.PhoneNumber
+	}
+	if number == "" {
+		return "(no phone number)"
+	}
+	if isDigits(p.CountryCode) && len(p.CountryCode) <= 4 {
+		return "+" + p.CountryCode + " " + mask(number)
+	}
+	return mask(number)
+}
+
+// Format implements [fmt.Formatter]: every verb prints the masked number.
+func (p PhoneInfo) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, p.String())
+}
+
+// LogValue implements [slog.LogValuer] with the masked number.
+func (p PhoneInfo) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// UnmarshalJSON implements [json.Unmarshaler]. It takes countryCode and
+// timestamp as numbers or as strings, since WeChat has sent both.
+func (p *PhoneInfo) UnmarshalJSON(b []byte) error {
+	var w wire.Phone
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	*p = phoneInfo(&w)
+	return nil
+}
+
+func phoneInfo(w *wire.Phone) PhoneInfo {
+	return PhoneInfo{
+		PhoneNumber:     string(w.PhoneNumber),
+		PurePhoneNumber: string(w.PurePhoneNumber),
+		CountryCode:     string(w.CountryCode),
+		Watermark:       Watermark{AppID: string(w.Watermark.AppID), Timestamp: w.Watermark.Timestamp.Value},
+	}
+}
+
+// mask keeps so few characters of a number that it names nobody: the first
+// three and last four of eleven or more, a quarter at each end of shorter
+// ones. The stars do not tell the length.
+func mask(number string) string {
+	r := []rune(number)
+	head, tail := len(r)/4, len(r)/4
+	if len(r) >= 11 {
+		head, tail = 3, 4
+	}
+	return string(r[:head]) + "****" + string(r[len(r)-tail:])
+}
+
+func isDigits(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// PhoneOption changes one call of [Client.GetPhoneNumber].
+type PhoneOption func(*phoneOptions) error
+
+type phoneOptions struct {
+	openID string
+}
+
+type phoneAnswer struct {
+	wire.Status
+	PhoneInfo wire.Phone `json:"phone_info"`
+}
+
+func newPhoneOptions(opts []PhoneOption) (phoneOptions, error) {
+	if len(opts) == 0 {
+		return phoneOptions{}, nil
+	}
+	var o phoneOptions
+	for _, opt := range opts {
+		if opt == nil {
+			return o, invalid("PhoneOption", "is nil")
+		}
+		if err := opt(&o); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// WithOpenID makes WeChat check that the code was made for the user openid, so
+// that a user cannot hand in somebody else's code.
+func WithOpenID(openid string) PhoneOption {
+	return func(o *phoneOptions) error {
+		if openid == "" {
+			return invalid("openid", "is empty")
+		}
+		o.openID = openid
+		return nil
+	}
+}
+
+// GetPhoneNumber redeems the code of a <button open-type="getPhoneNumber"> or
+// "getRealtimePhoneNumber", its e.detail.code, for the user's phone number.
+//
+// A code works once, for 5 minutes. The call therefore retries what may pass:
+// a busy WeChat and lost answers, within ctx, and a refused access_token, which
+// is replaced. If WeChat then says that the code was used, the error wraps the
+// first failure too, and the first attempt may have consumed the code.
+//
+// The error matches [ErrCodeInvalid] when the user has to tap again,
+// [ErrNoPhoneNumber] or [ErrWatermark] when WeChat's answer holds no number or
+// is for another app, [ErrInvalidArgument] when nothing was sent; otherwise it
+// is an [APIError], a [ResponseError] or a network failure. [HTTPStatus] maps
+// them all.
+//
+// See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/phone-number/getPhoneNumber.html
+func (c *Client) GetPhoneNumber(ctx context.Context, code string, opts ...PhoneOption) (*PhoneInfo, error) {
+	if err := c.check(ctx); err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(code) == "" {
+		return nil, invalid("code", "is empty")
+	}
+	o, err := newPhoneOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.call(ctx, &request{
+		method:    http.MethodPost,
+		path:      pathGetUserPhoneNumber,
+		body:      wire.Object("code", code, "openid", o.openID),
+		oneTime:   code,
+		newAnswer: func() wire.Answer { return new(phoneAnswer) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.ownPhoneInfo(pathGetUserPhoneNumber, &answer.(*phoneAnswer).PhoneInfo)
+}
+
+// ownPhoneInfo refuses an answer without a number or for another app. A
+// watermark may be absent: this answer came from WeChat itself.
+func (c *Client) ownPhoneInfo(path string, w *wire.Phone) (*PhoneInfo, error) {
+	if w.PhoneNumber == "" {
+		return nil, fmt.Errorf("%w (%s)", ErrNoPhoneNumber, path)
+	}
+	p := phoneInfo(w)
+	if p.Watermark.AppID != "" && p.Watermark.AppID != c.appID {
+		return nil, fmt.Errorf("%w (%s): the answer is for %q", ErrWatermark, path, redact.Text(p.Watermark.AppID, nil))
+	}
+	return &p, nil
+}

@@ -1,0 +1,144 @@
+package wxphone
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+// Token is an access_token and the time it expires.
+//
+// It prints redacted under every fmt verb and in log/slog. Its JSON holds the
+// token itself, because token stores need it.
+type Token struct {
+	AccessToken string `json:"access_token"`
+	// ExpiresAt is when WeChat stops taking the token. The zero time means
+	// that it is not known; such a token is never cached.
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// String returns the expiry and "[REDACTED]" for the token.
+func (t Token) String() string {
+	if t.ExpiresAt.IsZero() {
+		return redacted
+	}
+	return redacted + " until " + t.ExpiresAt.UTC().Format(time.RFC3339)
+}
+
+// Format implements [fmt.Formatter]: no verb prints the token.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
+
+// LogValue implements [slog.LogValuer].
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// TokenSource supplies access_tokens.
+//
+// Token is called from many goroutines at once and must honour ctx. It returns
+// a token that WeChat takes now; its caller may hold it until ExpiresAt.
+type TokenSource interface {
+	Token(ctx context.Context) (Token, error)
+}
+
+// TokenSourceFunc is a function as a [TokenSource].
+type TokenSourceFunc func(ctx context.Context) (Token, error)
+
+// Token calls f.
+func (f TokenSourceFunc) Token(ctx context.Context) (Token, error) { return f(ctx) }
+
+// TokenInvalidator is an ability a [TokenSource] may have: to be told that
+// WeChat refused a token.
+//
+// InvalidateToken must compare: only if the source would still hand out
+// rejected does it fetch another one for the next call of Token. Many calls
+// report the same token at once.
+type TokenInvalidator interface {
+	InvalidateToken(ctx context.Context, rejected string) error
+}
+
+// maxTokenLife caps an absurd expires_in; WeChat's is 7200 s.
+const maxTokenLife = 24 * time.Hour
+
+// tokenAnswer is the answer of both token APIs.
+type tokenAnswer struct {
+	wire.Status
+	AccessToken wire.Text `json:"access_token"`
+	ExpiresIn   wire.Int  `json:"expires_in"`
+}
+
+// Complete makes an answer without a token a ResponseError.
+func (a *tokenAnswer) Complete() bool { return a.AccessToken != "" }
+
+// token counts the life from before the request, so that a slow answer does
+// not make the token look younger than it is. Without a usable expires_in the
+// expiry is unknown.
+func (a *tokenAnswer) token(asked time.Time) Token {
+	t := Token{AccessToken: string(a.AccessToken)}
+	if seconds := a.ExpiresIn.Value; seconds > 0 {
+		life := time.Duration(min(seconds, int64(maxTokenLife/time.Second))) * time.Second
+		t.ExpiresAt = asked.Add(life)
+	}
+	return t
+}
+
+// stableSource fetches from stable_token, which hands every process of an
+// account the same token and retires none.
+//
+// See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-access-token/getStableAccessToken.html
+type stableSource struct {
+	gateway *gateway
+	account *account
+}
+
+func (s *stableSource) Token(ctx context.Context) (Token, error) { return s.fetch(ctx, false) }
+
+// forceToken makes WeChat retire the token that it would hand out.
+func (s *stableSource) forceToken(ctx context.Context) (Token, error) { return s.fetch(ctx, true) }
+
+func (s *stableSource) fetch(ctx context.Context, force bool) (Token, error) {
+	body := wire.Object("grant_type", "client_credential", "appid", s.account.appID, "secret", s.account.secret)
+	if force {
+		body = append(body[:len(body)-1], `,"force_refresh":true}`...)
+	}
+	return fetchToken(ctx, s.gateway, &request{
+		method:  http.MethodPost,
+		path:    pathStableToken,
+		body:    body,
+		secrets: []string{s.account.secret},
+	})
+}
+
+// classicSource fetches from /cgi-bin/token, where every fetch makes a new
+// token and retires the one before.
+type classicSource struct {
+	gateway *gateway
+	account *account
+}
+
+func (s *classicSource) Token(ctx context.Context) (Token, error) {
+	return fetchToken(ctx, s.gateway, &request{
+		method: http.MethodGet,
+		path:   pathClassicToken,
+		query: url.Values{
+			"grant_type": {"client_credential"},
+			"appid":      {s.account.appID},
+			"secret":     {s.account.secret},
+		}.Encode(),
+		secrets: []string{s.account.secret},
+	})
+}
+
+func fetchToken(ctx context.Context, g *gateway, req *request) (Token, error) {
+	req.newAnswer = func() wire.Answer { return new(tokenAnswer) }
+	asked := time.Now()
+	answer, err := g.do(ctx, req, "")
+	if err != nil {
+		return Token{}, err
+	}
+	return answer.(*tokenAnswer).token(asked), nil
+}
