@@ -1,0 +1,146 @@
+package wxphonetest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// outcome is the part that nearly all of WeChat's answers start with.
+type outcome struct {
+	ErrCode int    `json:"errcode"`
+	ErrMsg  string `json:"errmsg"`
+}
+
+var success = outcome{ErrMsg: "ok"}
+
+// failure returns the answer for errcode, in WeChat's words if errmsg is empty.
+// WeChat ends every errmsg with the request's id, and so does this.
+func failure(errcode int, errmsg string, now time.Time) outcome {
+	if errmsg == "" {
+		errmsg = messageOf(errcode)
+	}
+	if errcode != 0 && !strings.Contains(errmsg, "rid:") {
+		errmsg += " rid: " + newRID(now)
+	}
+	return outcome{ErrCode: errcode, ErrMsg: errmsg}
+}
+
+// newRID returns a request id, which starts with the time of the request.
+func newRID(now time.Time) string {
+	var b [8]byte
+	random(b[:])
+	return fmt.Sprintf("%08x-%08x-%08x", uint32(now.Unix()), b[:4], b[4:])
+}
+
+// messages are WeChat's texts; they change now and then, so tests should go by
+// the errcode.
+var messages = map[int]string{
+	-1:    "system error",
+	0:     "ok",
+	1:     "no such data",
+	40001: "invalid credential, access_token is invalid or not latest, could get access_token by getStableAccessToken, more details at https://mmbizurl.cn/s/JtxxFh33r",
+	40002: "invalid grant_type",
+	40003: "invalid openid",
+	40013: "invalid appid",
+	40014: "invalid access_token",
+	40029: "invalid code",
+	40066: "invalid url",
+	40097: "invalid args",
+	40125: "invalid appsecret",
+	40163: "code been used",
+	40164: "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
+	40226: "code blocked",
+	40243: "appsecret frozen",
+	41001: "access_token missing",
+	41002: "appid missing",
+	41004: "appsecret missing",
+	41008: "missing code",
+	42001: "access_token expired",
+	43001: "require GET method",
+	43002: "require POST method",
+	43003: "require https",
+	44002: "empty post data",
+	45002: "content size out of limit",
+	45009: "reach max api daily quota limit",
+	45011: "api minute-quota reach limit, must slower, retry next minute",
+	48001: "api unauthorized",
+	48004: "api forbidden",
+	50002: "user limited",
+	61007: "api is unauthorized to component",
+	87007: "session not found or expired",
+	87008: "invalid sig_method",
+	87009: "invalid signature",
+	89503: "ip needs the administrator's confirmation",
+}
+
+func messageOf(errcode int) string {
+	if errcode == 47001 {
+		// The hint names a place in WeChat's logs, so it is new each time.
+		return "data format error hint: [" + alphanumeric(6) + "-" + alphanumeric(5) + "]"
+	}
+	if text, ok := messages[errcode]; ok {
+		return text
+	}
+	return "error " + strconv.Itoa(errcode)
+}
+
+// reply is an HTTP answer before it is written.
+type reply struct {
+	status      int
+	contentType string
+	body        []byte
+}
+
+func (a reply) write(w http.ResponseWriter) {
+	if a.contentType != "" {
+		w.Header().Set("Content-Type", a.contentType)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	w.WriteHeader(a.status)
+	// Whoever does not wait for the answer has no use for the error either.
+	_, _ = w.Write(a.body)
+}
+
+// encode returns v as WeChat writes JSON: UTF-8, without HTML escapes.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// mustEncode is encode for this package's own answers, which always encode.
+func mustEncode(v any) []byte {
+	b, err := encode(v)
+	if err != nil {
+		panic("wxphonetest: " + err.Error())
+	}
+	return b
+}
+
+func random(b []byte) {
+	if _, err := rand.Read(b); err != nil {
+		panic("wxphonetest: no random numbers: " + err.Error())
+	}
+}
+
+func alphanumeric(n int) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	b := make([]byte, 2*n)
+	random(b)
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = letters[int(binary.BigEndian.Uint16(b[2*i:]))%len(letters)]
+	}
+	return string(text)
+}

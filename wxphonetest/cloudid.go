@@ -1,0 +1,89 @@
+package wxphonetest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"time"
+
+	"github.com/wxphone/wxphone"
+)
+
+const pathGetOpenData = "/wxa/getopendata"
+
+// cloudID stands for one user's phone number.
+type cloudID struct {
+	expiresAt time.Time
+	openID    string
+	phone     wirePhone
+}
+
+// IssueCloudID returns the cloudID that the mini-program of the user with this
+// openid gets when the user shares p. It works for five minutes, more than
+// once. p gets a watermark as in [Server.IssueCode].
+func (s *Server) IssueCloudID(openid string, p wxphone.PhoneInfo) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	raw := make([]byte, 48)
+	random(raw)
+	id := "86_" + base64.RawURLEncoding.EncodeToString(raw)
+	s.cloudIDs[id] = &cloudID{now.Add(codeLifetime), openid, s.wirePhone(p, now)}
+	return id
+}
+
+// openData is what one cloudID stands for, or why it stands for nothing. The
+// answer's own errcode says nothing about that.
+type openData struct {
+	CloudID string     `json:"cloudID"`
+	Data    *wirePhone `json:"data,omitempty"`
+	ErrCode int        `json:"errCode,omitempty"`
+	ErrMsg  string     `json:"errMsg,omitempty"`
+}
+
+func (s *Server) serveGetOpenData(c *call) any {
+	var body struct {
+		CloudIDs []string `json:"cloudid_list"`
+	}
+	if refusal := c.decode(&body); refusal != nil {
+		return refusal
+	}
+	if len(body.CloudIDs) == 0 {
+		return c.reject(40097, "cloudid_list is empty")
+	}
+	openid := c.query.Get("openid")
+	if openid == "" {
+		return c.reject(40003, "the query has no openid")
+	}
+
+	type item struct {
+		CloudID string `json:"cloud_id"`
+		JSON    any    `json:"json"`
+	}
+	items := make([]item, 0, len(body.CloudIDs))
+	for _, id := range body.CloudIDs {
+		data := mustEncode(s.openData(c, id, openid))
+		if s.cloudIDObjects {
+			items = append(items, item{id, json.RawMessage(data)})
+			continue
+		}
+		items = append(items, item{id, string(data)})
+	}
+	return struct {
+		outcome
+		DataList []item `json:"data_list"`
+	}{success, items}
+}
+
+func (s *Server) openData(c *call, id, openid string) openData {
+	issued, ok := s.cloudIDs[id]
+	switch {
+	case !ok:
+		return openData{CloudID: id, ErrCode: -601005, ErrMsg: "cloudID is invalid"}
+	case issued.openID != openid:
+		return openData{CloudID: id, ErrCode: -601007, ErrMsg: "cloudID belongs to another user"}
+	case !c.now.Before(issued.expiresAt):
+		return openData{CloudID: id, ErrCode: -601006, ErrMsg: "cloudID expired"}
+	default:
+		return openData{CloudID: id, Data: &issued.phone}
+	}
+}

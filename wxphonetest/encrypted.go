@@ -1,0 +1,109 @@
+package wxphonetest
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/wxphone/wxphone"
+)
+
+const pathCheckEncryptedMsg = "/wxa/business/checkencryptedmsg"
+
+// encryptedMemory is how long checkencryptedmsg knows what WeChat made.
+const encryptedMemory = 3 * 24 * time.Hour
+
+// Encrypt returns the encryptedData and iv that the button of the legacy flow
+// hands to the mini-program when the user shares p. They are for the
+// session_key that the user has now; a user without one gets one.
+//
+// checkencryptedmsg knows the data for three days. p gets a watermark as in
+// [Server.IssueCode].
+func (s *Server) Encrypt(openid string, p wxphone.PhoneInfo) (encryptedData, iv string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	encryptedData, iv = Seal(s.login(openid).key, mustEncode(s.wirePhone(p, now)))
+	s.encrypted[digest(encryptedData)] = now
+	return encryptedData, iv
+}
+
+// Seal encrypts any payload as WeChat encrypts for the legacy flow. It stands
+// for someone who got hold of a session_key: no server knows the result.
+//
+// A []byte or a string is encrypted as it is, anything else as JSON. Seal
+// panics on a key that is not base64 of 16 bytes and on a payload that has no
+// JSON form.
+func Seal(key wxphone.SessionKey, payload any) (encryptedData, iv string) {
+	secret, err := base64.StdEncoding.DecodeString(string(key))
+	if err != nil || len(secret) != 16 {
+		panic("wxphonetest: Seal: the key is not base64 of 16 bytes")
+	}
+	block, err := aes.NewCipher(secret)
+	if err != nil {
+		panic("wxphonetest: Seal: " + err.Error())
+	}
+	data := pad(plaintext(payload), block.BlockSize())
+	vector := make([]byte, block.BlockSize())
+	random(vector)
+	cipher.NewCBCEncrypter(block, vector).CryptBlocks(data, data)
+	return base64.StdEncoding.EncodeToString(data), base64.StdEncoding.EncodeToString(vector)
+}
+
+func plaintext(payload any) []byte {
+	switch p := payload.(type) {
+	case []byte:
+		return p
+	case string:
+		return []byte(p)
+	}
+	b, err := encode(payload)
+	if err != nil {
+		panic(fmt.Sprintf("wxphonetest: Seal: %T has no JSON form: %v", payload, err))
+	}
+	return b
+}
+
+// pad returns a copy of text with PKCS#7 padding.
+func pad(text []byte, blockSize int) []byte {
+	n := blockSize - len(text)%blockSize
+	return append(bytes.Clone(text), bytes.Repeat([]byte{byte(n)}, n)...)
+}
+
+// digest is how checkencryptedmsg names a piece of data: by its base64 text.
+func digest(encryptedData string) string {
+	sum := sha256.Sum256([]byte(encryptedData))
+	return hex.EncodeToString(sum[:])
+}
+
+func (s *Server) serveCheckEncryptedMsg(c *call) any {
+	var body struct {
+		Hash string `json:"encrypted_msg_hash"`
+	}
+	if refusal := c.decode(&body); refusal != nil {
+		return refusal
+	}
+	if raw, err := hex.DecodeString(body.Hash); err != nil || len(raw) != sha256.Size || hex.EncodeToString(raw) != body.Hash {
+		return c.reject(40097, "encrypted_msg_hash is not the SHA-256 of encryptedData in lowercase hex")
+	}
+	type check struct {
+		outcome
+		// WeChat spells it so.
+		Valid      bool  `json:"vaild"`
+		CreateTime int64 `json:"create_time"`
+	}
+	madeAt, ok := s.encrypted[body.Hash]
+	switch {
+	case ok && c.now.Sub(madeAt) <= encryptedMemory:
+		return check{success, true, madeAt.Unix()}
+	case s.unknownIsFalse:
+		return check{success, false, 0}
+	default:
+		return c.fail(1)
+	}
+}

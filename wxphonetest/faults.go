@@ -1,0 +1,144 @@
+package wxphonetest
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// fault is what happens to a request instead of its proper answer.
+type fault struct {
+	// left is how many requests it is for. Below zero it stays.
+	left int
+	// processes is whether the request takes effect all the same.
+	processes bool
+	// answer is nil where the connection is cut.
+	answer func(endpoint string) reply
+}
+
+// FailNext makes the next times requests to endpoint fail with errcode. The
+// requests take no effect: a code stays unused.
+//
+// An empty errmsg stands for a text such as WeChat's. A rid is added to an
+// errmsg that has none.
+//
+// endpoint is the path of the API with its slash, as in
+// "/wxa/business/getuserphonenumber". Faults of one endpoint come in the order
+// in which they were asked for. Below zero, times means until the next call of
+// FailNext, RespondNext, DropNext or LoseNext for this endpoint; zero adds no
+// fault and so only ends that. The same goes for those methods.
+func (s *Server) FailNext(endpoint string, errcode int, errmsg string, times int) {
+	s.addFault(endpoint, &fault{left: times, answer: func(endpoint string) reply {
+		body := mustEncode(failure(errcode, errmsg, time.Now()))
+		return reply{http.StatusOK, contentTypeOf(endpoint, body), body}
+	}})
+}
+
+// RespondNext answers the next times requests to endpoint with an HTTP status
+// and a body just as given. The requests take no effect.
+func (s *Server) RespondNext(endpoint string, status int, body string, times int) {
+	if status < 200 || status > 599 {
+		panic(fmt.Sprintf("wxphonetest: RespondNext: %d is not the HTTP status of an answer", status))
+	}
+	s.addFault(endpoint, &fault{left: times, answer: func(endpoint string) reply {
+		return reply{status, contentTypeOf(endpoint, []byte(body)), []byte(body)}
+	}})
+}
+
+// DropNext cuts the connection on the next times requests to endpoint, after
+// they were read but before they take effect: a code stays unused.
+//
+// Over a real connection that was used before, net/http repeats a GET by itself
+// and so may hide one such cut.
+func (s *Server) DropNext(endpoint string, times int) {
+	s.addFault(endpoint, &fault{left: times})
+}
+
+// LoseNext lets the next times requests to endpoint take effect but cuts the
+// connection before the answer: a code is used up, and the caller cannot know.
+// Under [Server.SetLatency] they take effect at once and the cut comes later.
+func (s *Server) LoseNext(endpoint string, times int) {
+	s.addFault(endpoint, &fault{left: times, processes: true})
+}
+
+// SetLatency delays every request to endpoint by d; zero ends that. A request
+// whose caller gives up during the delay takes no effect.
+func (s *Server) SetLatency(endpoint string, d time.Duration) {
+	mustBePath(endpoint)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latency[endpoint] = d
+}
+
+// Requests returns how many requests have come in at endpoint, the failed and
+// the dropped ones included.
+func (s *Server) Requests(endpoint string) int {
+	mustBePath(endpoint)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests[endpoint]
+}
+
+// TokenFetches returns how many requests have come in at stable_token and at
+// the classic token API together.
+func (s *Server) TokenFetches() int {
+	return s.Requests(pathStableToken) + s.Requests(pathClassicToken)
+}
+
+func (s *Server) addFault(endpoint string, f *fault) {
+	mustBePath(endpoint)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	queue := s.faults[endpoint]
+	if n := len(queue); n > 0 && queue[n-1].left < 0 {
+		queue = queue[:n-1]
+	}
+	if f.left != 0 {
+		queue = append(queue, f)
+	}
+	s.faults[endpoint] = queue
+}
+
+// arrive counts a request and says what is to happen to it.
+func (s *Server) arrive(endpoint string) (*fault, time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests[endpoint]++
+
+	queue := s.faults[endpoint]
+	if len(queue) == 0 {
+		return nil, s.latency[endpoint]
+	}
+	f := queue[0]
+	if f.left > 0 {
+		f.left--
+	}
+	if f.left == 0 {
+		s.faults[endpoint] = queue[1:]
+	}
+	return f, s.latency[endpoint]
+}
+
+// mustBePath stops a test that would otherwise wait in vain for an effect.
+func mustBePath(endpoint string) {
+	if !strings.HasPrefix(endpoint, "/") {
+		panic(fmt.Sprintf("wxphonetest: endpoint %q is not a path; write it like %q", endpoint, pathPhoneNumber))
+	}
+}
+
+// contentTypeOf returns the endpoint's own Content-Type for JSON, and the
+// apparent one for a gateway's page.
+func contentTypeOf(endpoint string, body []byte) string {
+	if len(body) == 0 {
+		return ""
+	}
+	if !bytes.HasPrefix(body, []byte("{")) {
+		return http.DetectContentType(body)
+	}
+	if rt, ok := routes[endpoint]; ok {
+		return rt.contentType
+	}
+	return typeJSON
+}

@@ -1,0 +1,136 @@
+package wxphonetest
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"time"
+
+	"github.com/wxphone/wxphone"
+)
+
+// Server is a fake WeChat API of one mini-program. Make one with [NewServer]
+// or [Start]. Its methods are safe for concurrent use.
+type Server struct {
+	options
+	reporter reporter
+
+	// mu guards all that follows. It is never held while waiting.
+	mu       sync.Mutex
+	closed   bool
+	listener *httptest.Server
+	hangUp   context.CancelFunc
+
+	requests map[string]int
+	latency  map[string]time.Duration
+	faults   map[string][]*fault
+
+	tokens     tokenBook
+	phoneCodes map[string]*phoneCode
+	loginCodes map[string]*loginCode
+	sessions   map[string]*session
+	encrypted  map[string]time.Time
+	cloudIDs   map[string]*cloudID
+}
+
+// NewServer returns a [Server] that closes when the test ends and that fails
+// the test when it gets a malformed request.
+func NewServer(tb TB, opts ...Option) *Server {
+	if tb == nil {
+		panic("wxphonetest: NewServer needs a test; use Start without one")
+	}
+	tb.Helper()
+	s, err := Start(opts...)
+	if err != nil {
+		tb.Fatalf("%v", err)
+		return nil
+	}
+	s.reporter.tb = tb
+	tb.Cleanup(func() {
+		defer s.reporter.stop()
+		s.Close()
+	})
+	return s
+}
+
+// Start returns a [Server] for a program that is no test, such as an example
+// or a local stand-in for WeChat. Call [Server.Close] when done. It fails only
+// on an invalid option.
+func Start(opts ...Option) (*Server, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{
+		options:    o,
+		requests:   make(map[string]int),
+		latency:    make(map[string]time.Duration),
+		faults:     make(map[string][]*fault),
+		tokens:     newTokenBook(),
+		phoneCodes: make(map[string]*phoneCode),
+		loginCodes: make(map[string]*loginCode),
+		sessions:   make(map[string]*session),
+		encrypted:  make(map[string]time.Time),
+		cloudIDs:   make(map[string]*cloudID),
+	}, nil
+}
+
+// Close stops the server. From then on its address and its HTTPClient refuse
+// connections. Closing twice is fine.
+func (s *Server) Close() {
+	s.mu.Lock()
+	listener, hangUp := s.listener, s.hangUp
+	alreadyClosed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+
+	if alreadyClosed || listener == nil {
+		return
+	}
+	// A handler that sits out a latency or reads a stalled body would otherwise
+	// hold the listener open.
+	hangUp()
+	listener.CloseClientConnections()
+	listener.Close()
+}
+
+// URL returns the server's address on the loopback interface, for a base URL:
+// "http://127.0.0.1:40000". The first call starts to listen; with
+// [Server.HTTPClient] there is no need to.
+func (s *Server) URL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil {
+		if s.closed {
+			panic("wxphonetest: URL of a closed Server")
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		listener := httptest.NewUnstartedServer(s)
+		listener.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+		listener.Start()
+		s.listener, s.hangUp = listener, cancel
+	}
+	return s.listener.URL
+}
+
+// NewClient returns a client of this server. opts come after the server's own
+// [wxphone.WithHTTPClient] and can override it.
+func (s *Server) NewClient(opts ...wxphone.Option) *wxphone.Client {
+	own := []wxphone.Option{wxphone.WithHTTPClient(s.HTTPClient())}
+	c, err := wxphone.New(s.appID, s.secret, append(own, opts...)...)
+	if err != nil {
+		s.reporter.fatalf("wxphonetest: NewClient: %v", err)
+		return nil
+	}
+	return c
+}
+
+// AppID returns the appid of the server's mini-program.
+func (s *Server) AppID() string { return s.appID }
+
+// Secret returns the AppSecret of the server's mini-program.
+func (s *Server) Secret() string { return s.secret }
+
+var _ http.Handler = (*Server)(nil)

@@ -1,0 +1,159 @@
+package wxphonetest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"time"
+
+	"github.com/wxphone/wxphone"
+)
+
+const (
+	pathCode2Session        = "/sns/jscode2session"
+	pathCheckSession        = "/wxa/checksession"
+	pathResetUserSessionKey = "/wxa/resetusersessionkey"
+)
+
+// session is one user's login.
+type session struct {
+	key     wxphone.SessionKey
+	unionID string
+}
+
+// loginCode is the js_code of one wx.login.
+type loginCode struct {
+	ticket
+	openID string
+}
+
+// IssueLoginCode returns the js_code that wx.login gives the mini-program of
+// the user with this openid. It works once, for five minutes, and is no code
+// for a phone number.
+func (s *Server) IssueLoginCode(openid string) (jsCode string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	jsCode = alphanumeric(32)
+	s.loginCodes[jsCode] = &loginCode{ticket{expiresAt: time.Now().Add(codeLifetime)}, openid}
+	return jsCode
+}
+
+// SessionKey returns the user's session_key. A user who has none is logged in
+// by it.
+func (s *Server) SessionKey(openid string) wxphone.SessionKey {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.login(openid).key
+}
+
+// RotateSessionKey gives the user another session_key, as wx.login may. What
+// [Server.Encrypt] made before no longer decrypts with the user's key.
+func (s *Server) RotateSessionKey(openid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.login(openid).key = newSessionKey()
+}
+
+// SetUnionID makes logins of the user carry a unionid, as they do for an app
+// that is bound to an open platform account.
+func (s *Server) SetUnionID(openid, unionid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.login(openid).unionID = unionid
+}
+
+func (s *Server) login(openid string) *session {
+	user, ok := s.sessions[openid]
+	if !ok {
+		user = &session{key: newSessionKey()}
+		s.sessions[openid] = user
+	}
+	return user
+}
+
+func newSessionKey() wxphone.SessionKey {
+	raw := make([]byte, 16)
+	random(raw)
+	return wxphone.SessionKey(base64.StdEncoding.EncodeToString(raw))
+}
+
+func (s *Server) serveCode2Session(c *call) any {
+	jsCode := c.query.Get("js_code")
+	if refusal := s.checkCredentials(c, credentials{
+		GrantType: c.query.Get("grant_type"),
+		AppID:     c.query.Get("appid"),
+		Secret:    c.query.Get("secret"),
+	}, "authorization_code", 40125); refusal != nil {
+		return refusal
+	}
+	if jsCode == "" {
+		return c.reject(41008, "js_code is missing")
+	}
+	issued, ok := s.loginCodes[jsCode]
+	if !ok || !c.now.Before(issued.expiresAt) {
+		return c.fail(40029)
+	}
+	if issued.used {
+		return c.fail(40163)
+	}
+	issued.used = true
+	user := s.login(issued.openID)
+	// WeChat's success has no errcode here.
+	return struct {
+		SessionKey string `json:"session_key"`
+		OpenID     string `json:"openid"`
+		UnionID    string `json:"unionid,omitempty"`
+	}{string(user.key), issued.openID, user.unionID}
+}
+
+func (s *Server) serveCheckSession(c *call) any {
+	if refusal := s.checkSignature(c, 87009); refusal != nil {
+		return refusal
+	}
+	return success
+}
+
+func (s *Server) serveResetUserSessionKey(c *call) any {
+	if refusal := s.checkSignature(c, 87007); refusal != nil {
+		return refusal
+	}
+	openid := c.query.Get("openid")
+	user := s.sessions[openid]
+	user.key = newSessionKey()
+	return struct {
+		outcome
+		OpenID     string `json:"openid"`
+		SessionKey string `json:"session_key"`
+	}{success, openid, string(user.key)}
+}
+
+// checkSignature returns the refusal of a call that is not signed with the
+// user's session_key, or nil. noSession is the errcode for a user without one.
+func (s *Server) checkSignature(c *call, noSession int) any {
+	openid := c.query.Get("openid")
+	signature := c.query.Get("signature")
+	if openid == "" {
+		return c.reject(40003, "the query has no openid")
+	}
+	if c.query.Get("sig_method") != "hmac_sha256" {
+		return c.reject(87008, "sig_method must be hmac_sha256")
+	}
+	if signature == "" {
+		return c.reject(87009, "the query has no signature")
+	}
+	user, ok := s.sessions[openid]
+	if !ok {
+		return c.fail(noSession)
+	}
+	if signature != sessionSignature(user.key) {
+		return c.fail(87009)
+	}
+	return nil
+}
+
+// sessionSignature proves possession of a session_key. WeChat keys the MAC with
+// the base64 text, not with the bytes it stands for.
+func sessionSignature(key wxphone.SessionKey) string {
+	return hex.EncodeToString(hmac.New(sha256.New, []byte(key)).Sum(nil))
+}

@@ -1,0 +1,261 @@
+package wxphonetest
+
+import (
+	"encoding/base64"
+	"time"
+)
+
+const (
+	pathClassicToken = "/cgi-bin/token"
+	pathStableToken  = "/cgi-bin/stable_token"
+)
+
+// WeChat's rules for access_tokens.
+const (
+	// tokenOverlap is how long a token and its successor both work.
+	tokenOverlap = 5 * time.Minute
+	forcedGap    = 30 * time.Second
+
+	classicPerDay   = 2000
+	stablePerMinute = 10_000
+	stablePerDay    = 500_000
+	forcedPerDay    = 20
+)
+
+// token is one access_token that was handed out.
+type token struct {
+	value     string
+	expiresAt time.Time
+	// retiredAt is when it stopped working before its time; zero if it did not.
+	retiredAt time.Time
+}
+
+func (t *token) retire(at time.Time) {
+	if t.retiredAt.IsZero() || at.Before(t.retiredAt) {
+		t.retiredAt = at
+	}
+}
+
+func (t *token) isRetired(now time.Time) bool {
+	return !t.retiredAt.IsZero() && !now.Before(t.retiredAt)
+}
+
+func (t *token) isExpired(now time.Time) bool { return !now.Before(t.expiresAt) }
+
+// tokenBook is what WeChat remembers of one appid's tokens. The two kinds have
+// nothing to do with each other.
+type tokenBook struct {
+	all     map[string]*token
+	classic []*token
+	stable  []*token
+
+	// current is the token that stable_token hands out, working or not.
+	current  *token
+	forcedAt time.Time
+
+	classicToday, stableMinute, stableToday, forcedToday quota
+}
+
+func newTokenBook() tokenBook { return tokenBook{all: make(map[string]*token)} }
+
+func (b *tokenBook) issue(now time.Time, lifetime time.Duration) *token {
+	raw := make([]byte, 108)
+	random(raw)
+	t := &token{value: "86_" + base64.RawURLEncoding.EncodeToString(raw), expiresAt: now.Add(lifetime)}
+	b.all[t.value] = t
+	return t
+}
+
+// nextStable returns the current stable token, renewing it in its last
+// minutes. The old one then lives to its end.
+func (b *tokenBook) nextStable(now time.Time, lifetime time.Duration) *token {
+	if b.current == nil || b.current.expiresAt.Sub(now) <= tokenOverlap {
+		b.current = b.issue(now, lifetime)
+		b.stable = append(b.stable, b.current)
+	}
+	return b.current
+}
+
+// forceStable replaces the stable token at once.
+func (b *tokenBook) forceStable(now time.Time, lifetime time.Duration) *token {
+	for _, t := range b.stable {
+		t.retire(now)
+	}
+	b.forcedAt = now
+	b.current = b.issue(now, lifetime)
+	b.stable = []*token{b.current}
+	return b.current
+}
+
+// nextClassic returns a new classic token, which the one before survives by
+// some minutes.
+func (b *tokenBook) nextClassic(now time.Time, lifetime time.Duration) *token {
+	for i, t := range b.classic {
+		if i == len(b.classic)-1 {
+			t.retire(now.Add(tokenOverlap))
+			b.classic = b.classic[i:]
+			break
+		}
+		t.retire(now)
+	}
+	fresh := b.issue(now, lifetime)
+	b.classic = append(b.classic, fresh)
+	return fresh
+}
+
+// quota counts calls in a span of time.
+type quota struct {
+	span int64
+	used int
+}
+
+// take reports whether the span has a call left, and takes it.
+func (q *quota) take(span int64, limit int) bool {
+	if q.span != span {
+		*q = quota{span: span}
+	}
+	if q.used >= limit {
+		return false
+	}
+	q.used++
+	return true
+}
+
+func minuteOf(now time.Time) int64 { return now.Unix() / 60 }
+
+// dayOf counts days in China, where WeChat's quotas start anew at midnight.
+func dayOf(now time.Time) int64 { return (now.Unix() + 8*60*60) / (24 * 60 * 60) }
+
+// Token returns the access_token that stable_token hands out now, and has one
+// made if there is none. It counts as no request.
+func (s *Server) Token() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tokens.nextStable(time.Now(), s.tokenLifetime).value
+}
+
+// RevokeToken makes every access_token handed out so far, of both kinds, answer
+// 40001 from now on, as when another program refreshed it. The next call of
+// stable_token gives a new one.
+func (s *Server) RevokeToken() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoke()
+	s.tokens.current = nil
+}
+
+// RevokeTokenUntilForced is [Server.RevokeToken], but stable_token keeps
+// handing the dead token out until a call with force_refresh, or until the
+// token's last five minutes.
+func (s *Server) RevokeTokenUntilForced() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.revoke()
+}
+
+func (s *Server) revoke() {
+	now := time.Now()
+	for _, t := range s.tokens.all {
+		t.retire(now)
+	}
+}
+
+// checkToken returns the refusal of a call's access_token, or nil.
+func (s *Server) checkToken(c *call) any {
+	value := c.query.Get("access_token")
+	if value == "" {
+		if s.cloudHosting {
+			return nil
+		}
+		return c.reject(41001, "the query has no access_token")
+	}
+	t, known := s.tokens.all[value]
+	switch {
+	case !known:
+		return c.fail(40001)
+	case t.isExpired(c.now):
+		return c.fail(42001)
+	case t.isRetired(c.now):
+		return c.fail(40001)
+	default:
+		return nil
+	}
+}
+
+type tokenAnswer struct {
+	AccessToken string `json:"access_token"`
+	ExpiresIn   int64  `json:"expires_in"`
+}
+
+func answerToken(t *token, now time.Time) tokenAnswer {
+	return tokenAnswer{t.value, int64(t.expiresAt.Sub(now) / time.Second)}
+}
+
+func (s *Server) serveClassicToken(c *call) any {
+	if refusal := s.checkCredentials(c, credentials{
+		GrantType: c.query.Get("grant_type"),
+		AppID:     c.query.Get("appid"),
+		Secret:    c.query.Get("secret"),
+	}, "client_credential", 40001); refusal != nil {
+		return refusal
+	}
+	if !s.tokens.classicToday.take(dayOf(c.now), classicPerDay) {
+		return c.fail(45009)
+	}
+	return answerToken(s.tokens.nextClassic(c.now, s.tokenLifetime), c.now)
+}
+
+func (s *Server) serveStableToken(c *call) any {
+	var body struct {
+		credentials
+		ForceRefresh bool `json:"force_refresh"`
+	}
+	if refusal := c.decode(&body); refusal != nil {
+		return refusal
+	}
+	if refusal := s.checkCredentials(c, body.credentials, "client_credential", 40125); refusal != nil {
+		return refusal
+	}
+	book := &s.tokens
+	if !book.stableMinute.take(minuteOf(c.now), stablePerMinute) {
+		return c.fail(45011)
+	}
+	if !book.stableToday.take(dayOf(c.now), stablePerDay) {
+		return c.fail(45009)
+	}
+	if !body.ForceRefresh || c.now.Sub(book.forcedAt) < forcedGap {
+		return answerToken(book.nextStable(c.now, s.tokenLifetime), c.now)
+	}
+	// What the 21st call of a day gets is not documented; this is the errcode
+	// of the API's other daily quota.
+	if !book.forcedToday.take(dayOf(c.now), forcedPerDay) {
+		return c.fail(45009)
+	}
+	return answerToken(book.forceStable(c.now, s.tokenLifetime), c.now)
+}
+
+// credentials are what every API without an access_token asks for.
+type credentials struct {
+	GrantType string `json:"grant_type"`
+	AppID     string `json:"appid"`
+	Secret    string `json:"secret"`
+}
+
+// checkCredentials returns the refusal of credentials, or nil. APIs differ in
+// the errcode of a wrong secret.
+func (s *Server) checkCredentials(c *call, got credentials, grantType string, wrongSecret int) any {
+	switch {
+	case got.AppID == "":
+		return c.reject(41002, "appid is missing")
+	case got.Secret == "":
+		return c.reject(41004, "secret is missing")
+	case got.GrantType != grantType:
+		return c.reject(40002, "grant_type must be %q", grantType)
+	case got.AppID != s.appID:
+		return c.fail(40013)
+	case got.Secret != s.secret:
+		return c.fail(wrongSecret)
+	default:
+		return nil
+	}
+}
