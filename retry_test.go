@@ -1,0 +1,288 @@
+//go:build go1.25
+
+package wxphone_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/wxphonetest"
+)
+
+const badGateway = "<html><h1>502 Bad Gateway</h1></html>"
+
+func TestPassingFailuresAreHealedUnseen(t *testing.T) {
+	t.Parallel()
+	tests := map[string]func(*wxphonetest.Server){
+		"busy once":              func(s *wxphonetest.Server) { s.FailNext(phonePath, -1, "", 1) },
+		"busy twice":             func(s *wxphonetest.Server) { s.FailNext(phonePath, -1, "", 2) },
+		"connection cut":         func(s *wxphonetest.Server) { s.DropNext(phonePath, 2) },
+		"502 page":               func(s *wxphonetest.Server) { s.RespondNext(phonePath, 502, badGateway, 1) },
+		"503 empty":              func(s *wxphonetest.Server) { s.RespondNext(phonePath, 503, "", 2) },
+		"504 in foreign JSON":    func(s *wxphonetest.Server) { s.RespondNext(phonePath, 504, `{"message":"timeout"}`, 1) },
+		"busy, cut":              func(s *wxphonetest.Server) { s.FailNext(phonePath, -1, "", 1); s.DropNext(phonePath, 1) },
+		"token endpoint busy":    func(s *wxphonetest.Server) { s.FailNext(stablePath, -1, "", 2) },
+		"token endpoint cut off": func(s *wxphonetest.Server) { s.DropNext(stablePath, 2) },
+	}
+	for name, fail := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := wxphonetest.NewServer(t)
+				fail(server)
+				info, err := server.NewClient().GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				require.NoError(t, err)
+				assert.Equal(t, "+8613800000000", info.E164())
+			})
+		})
+	}
+}
+
+func TestRetriesEnd(t *testing.T) {
+	t.Parallel()
+	for retries := range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			server := wxphonetest.NewServer(t)
+			server.FailNext(phonePath, -1, "", -1)
+			client := server.NewClient(wxphone.WithMaxRetries(retries))
+			_, err := client.GetPhoneNumber(t.Context(), "code")
+			require.ErrorIs(t, err, wxphone.ErrSystemBusy)
+			assert.Equal(t, 503, wxphone.HTTPStatus(err))
+			assert.Equal(t, 1+retries, server.Requests(phonePath))
+		})
+	}
+}
+
+func TestBackoffGrowsAndIsJittered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		server.FailNext(phonePath, -1, "", -1)
+		var times []time.Time
+		client := server.NewClient(wxphone.WithMaxRetries(8), wxphone.WithObserver(func(_ context.Context, call wxphone.Call) {
+			if call.Endpoint == phonePath {
+				times = append(times, time.Now())
+			}
+		}))
+		waits := map[time.Duration]bool{}
+		for range 20 {
+			times = nil
+			_, err := client.GetPhoneNumber(t.Context(), "code")
+			require.Error(t, err)
+			require.Len(t, times, 9)
+			for i, base := range []time.Duration{150, 300, 600, 1200, 2000, 2000, 2000, 2000} {
+				wait := times[i+1].Sub(times[i])
+				require.GreaterOrEqual(t, wait, base*time.Millisecond/2)
+				require.Less(t, wait, base*time.Millisecond*3/2)
+				waits[wait] = true
+			}
+		}
+		assert.Greater(t, len(waits), 100, "callers of an outage would come back in step")
+	})
+}
+
+func TestRefusalsAreNotRetried(t *testing.T) {
+	t.Parallel()
+	for _, errcode := range []int{40029, 40163, 40013, 45011, 45009, 40226, 48001, 47001, 99999} {
+		synctest.Test(t, func(t *testing.T) {
+			server := wxphonetest.NewServer(t)
+			server.FailNext(phonePath, errcode, "", 1)
+			begin := time.Now()
+			_, err := server.NewClient().GetPhoneNumber(t.Context(), "code")
+			var refusal *wxphone.APIError
+			require.ErrorAs(t, err, &refusal)
+			assert.Equal(t, errcode, refusal.Code)
+			assert.Equal(t, 1, server.Requests(phonePath))
+			assert.Zero(t, time.Since(begin))
+		})
+	}
+}
+
+func TestCodeConsumedByALostAnswerIsToldApart(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		fail  func(*wxphonetest.Server)
+		first any // what the first attempt failed with
+	}{
+		"answer lost": {
+			func(s *wxphonetest.Server) { s.LoseNext(phonePath, 1) }, nil,
+		},
+		"busy, then 40029": {
+			func(s *wxphonetest.Server) {
+				s.FailNext(phonePath, -1, "", 1)
+				s.FailNext(phonePath, 40029, "", 1)
+			}, new(*wxphone.APIError),
+		},
+		"502, then 40163": {
+			func(s *wxphonetest.Server) {
+				s.RespondNext(phonePath, 502, badGateway, 1)
+				s.FailNext(phonePath, 40163, "", 1)
+			}, new(*wxphone.ResponseError),
+		},
+		"lost, token refused, then 40163": {
+			func(s *wxphonetest.Server) {
+				s.DropNext(phonePath, 1)
+				s.FailNext(phonePath, 42001, "", 1)
+				s.FailNext(phonePath, 40163, "", 1)
+			}, nil,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := wxphonetest.NewServer(t)
+				tt.fail(server)
+				client := server.NewClient(wxphone.WithTokenSource(&countingTokens{server: server}))
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
+				require.ErrorContains(t, err, "the first attempt may have consumed the code")
+				assert.Equal(t, 400, wxphone.HTTPStatus(err))
+				var refusal *wxphone.APIError
+				require.ErrorAs(t, err, &refusal)
+				assert.Equal(t, wxphone.KindCodeRejected, refusal.Kind(), "the refusal comes first")
+				switch first := tt.first.(type) {
+				case nil:
+					assert.ErrorIs(t, err, io.EOF)
+				case **wxphone.APIError:
+					assert.ErrorIs(t, err, wxphone.ErrSystemBusy)
+				case **wxphone.ResponseError:
+					assert.ErrorAs(t, err, first)
+				}
+				assert.NotContains(t, err.Error(), "\n")
+			})
+		})
+	}
+}
+
+// countingTokens hands out a token that works, another one each time.
+type countingTokens struct{ server *wxphonetest.Server }
+
+func (s *countingTokens) Token(ctx context.Context) (wxphone.Token, error) {
+	s.server.RevokeToken()
+	return s.server.NewClient().AccessToken(ctx)
+}
+
+func TestRefusedCodeAloneSaysNothingOfAnEarlierAttempt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		server.FailNext(phonePath, 42001, "", 1) // refused tokens consume nothing
+		server.FailNext(phonePath, 40163, "", 1)
+		client := server.NewClient(wxphone.WithTokenSource(&countingTokens{server: server}))
+		_, err := client.GetPhoneNumber(t.Context(), "code")
+		require.ErrorIs(t, err, wxphone.ErrCodeUsed)
+		assert.NotContains(t, err.Error(), "first attempt")
+	})
+}
+
+func TestContextThatEndsDuringBackoffReturnsAtOnceWithBothErrors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		server.FailNext(phonePath, -1, "", -1)
+		client := server.NewClient(wxphone.WithMaxRetries(100))
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := client.GetPhoneNumber(ctx, "code")
+		assert.Equal(t, 5*time.Second, time.Since(begin))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, wxphone.ErrSystemBusy)
+		assert.Equal(t, 504, wxphone.HTTPStatus(err))
+
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_, err = client.GetPhoneNumber(ctx, "code")
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, wxphone.ErrSystemBusy)
+		assert.Equal(t, 503, wxphone.HTTPStatus(err))
+	})
+}
+
+func TestContextThatEndsDuringAnAttemptTellsWhatWentBefore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		client := server.NewClient()
+		_, err := client.AccessToken(t.Context())
+		require.NoError(t, err)
+		server.SetLatency(phonePath, 2*time.Second)
+		server.FailNext(phonePath, -1, "", 1)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err = client.GetPhoneNumber(ctx, "code")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, wxphone.ErrSystemBusy)
+		assert.Equal(t, 504, wxphone.HTTPStatus(err))
+		assert.Equal(t, 2, server.Requests(phonePath))
+	})
+}
+
+func TestEndedContextSendsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := server.NewClient().GetPhoneNumber(ctx, "code")
+		require.ErrorIs(t, err, context.Canceled)
+		synctest.Wait()
+		assert.Zero(t, server.Requests(phonePath))
+	})
+}
+
+func TestObserverSeesEveryExchangeOfACall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		server.SetLatency(phonePath, 30*time.Millisecond)
+		server.FailNext(phonePath, -1, "system error rid: 65a1b2c3-01234567-89abcdef", 1)
+		server.FailNext(phonePath, 42001, "", 1)
+		var calls []wxphone.Call
+		client := server.NewClient(wxphone.WithObserver(func(ctx context.Context, call wxphone.Call) {
+			assert.Equal(t, "kept", ctx.Value(contextKey{}), "the caller's context values")
+			calls = append(calls, call)
+		}))
+		ctx := context.WithValue(t.Context(), contextKey{}, "kept")
+		first, err := client.AccessToken(ctx)
+		require.NoError(t, err)
+		go func() { // the refused token must really differ from the next
+			time.Sleep(time.Millisecond)
+			server.RevokeToken()
+		}()
+		_, err = client.GetPhoneNumber(ctx, server.IssueCode(somebody))
+		require.NoError(t, err)
+		var got []string
+		for _, call := range calls {
+			got = append(got, strings.Join([]string{call.Endpoint, call.Host, call.RID}, " "))
+			assert.NotContains(t, fmt.Sprintf("%+v", call), first.AccessToken)
+		}
+		require.Equal(t, []string{
+			stablePath + " api.weixin.qq.com ",
+			phonePath + " api.weixin.qq.com 65a1b2c3-01234567-89abcdef",
+			phonePath + " api.weixin.qq.com " + calls[2].RID,
+			stablePath + " api.weixin.qq.com ",
+			phonePath + " api.weixin.qq.com ",
+		}, got)
+		assert.Equal(t, []int{1, 1, 2, 1, 3},
+			[]int{calls[0].Attempt, calls[1].Attempt, calls[2].Attempt, calls[3].Attempt, calls[4].Attempt})
+		assert.Equal(t, []int{-1, 42001, 0}, []int{calls[1].Code, calls[2].Code, calls[4].Code})
+		assert.ErrorIs(t, calls[1].Err, wxphone.ErrSystemBusy)
+		assert.NoError(t, calls[4].Err)
+		assert.Equal(t, 30*time.Millisecond, calls[4].Duration)
+		assert.Equal(t, http.StatusOK, calls[1].HTTPStatus)
+	})
+}
+
+type contextKey struct{}
