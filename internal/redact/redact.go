@@ -4,6 +4,7 @@ package redact
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/url"
@@ -18,29 +19,29 @@ import (
 const Mark = "[REDACTED]"
 
 const (
-	// shortest is the length below which a "secret" is too common a piece of
-	// text to be worth hiding; WeChat's own have at least 24 characters.
-	shortest = 4
+	// shortest is the length below which a "secret" is a common piece of text,
+	// as in tests; WeChat's own have at least 24 characters.
+	shortest = 8
 	// numberDigits is the length of a run of digits that may be a phone number.
 	numberDigits = 7
+	// opaqueLength is the length of a session_key, WeChat's shortest secret.
+	opaqueLength = 24
 	snippetBytes = 200
 )
 
-// Text returns s as one line without the secrets, written plainly or
-// URL-escaped, and without runs of digits that may be a phone number.
+// Text returns s, a text of the other side's, as one line without the secrets,
+// written plainly or URL-escaped, without runs of digits that may be a phone
+// number, and without what looks like a secret of some other request.
 func Text(s string, secrets []string) string {
-	return maskNumbers(oneLine(Hide(s, secrets)))
+	return maskOpaque(maskNumbers(Hide(oneLine(s), secrets)))
 }
 
 // Snippet returns the start of a body that is not WeChat's JSON: 200 bytes at
 // most, and nothing from the first "{" on, since JSON may hold a token or a
 // number that is not known as a secret.
 func Snippet(body []byte, secrets []string) string {
-	// A secret across the cut would be hidden no more, so the cut comes last;
-	// the margin only keeps an oversized body from being scrubbed whole.
-	const margin = 16 * snippetBytes
-	text := string(body[:min(len(body), margin)])
-	text, _, _ = strings.Cut(text, "{")
+	text, _, _ := strings.Cut(string(body), "{")
+	// A secret across the cut would not be found, so the cut comes last.
 	text = strings.TrimSpace(Text(text, secrets))
 	if len(text) > snippetBytes {
 		text = text[:snippetBytes]
@@ -57,8 +58,12 @@ func Hide(s string, secrets []string) string {
 		if len(secret) < shortest {
 			continue
 		}
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
-			s = strings.ReplaceAll(s, form, Mark)
+		// A code that was sent with quotes around it comes back without them.
+		bare := strings.Trim(secret, "\"'{} \t\r\n")
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), bare} {
+			if len(form) >= shortest {
+				s = strings.ReplaceAll(s, form, Mark)
+			}
 		}
 	}
 	return s
@@ -66,7 +71,7 @@ func Hide(s string, secrets []string) string {
 
 func oneLine(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || unicode.IsControl(r) {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
@@ -95,6 +100,34 @@ func maskNumbers(s string) string {
 	return out.String()
 }
 
+// maskOpaque masks long words of letters and digits: tokens, codes and keys
+// that this request did not know of. WeChat's own long words have no digits.
+func maskOpaque(s string) string {
+	var out strings.Builder
+	for len(s) > 0 {
+		end := strings.IndexFunc(s, func(r rune) bool { return !isOpaque(r) })
+		if end < 0 {
+			end = len(s)
+		}
+		if word := s[:end]; len(word) >= opaqueLength && strings.ContainsAny(word, "0123456789") {
+			out.WriteString(Mark)
+		} else {
+			out.WriteString(word)
+		}
+		s = s[end:]
+		if s != "" {
+			_, size := utf8.DecodeRuneInString(s)
+			out.WriteString(s[:size])
+			s = s[size:]
+		}
+	}
+	return out.String()
+}
+
+func isOpaque(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-+/=", r)
+}
+
 // safe are the errors that carry no text of their own to hide.
 var safe = []error{
 	context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded,
@@ -106,10 +139,24 @@ var safe = []error{
 // it returns one that says the same with the secrets hidden, and still matches
 // the timeouts, context errors and connection errors that err matched.
 func Error(err error, secrets []string) error {
-	if !tells(err, secrets) {
+	return scrub(err, secrets, func(text string) bool { return Hide(text, secrets) != text })
+}
+
+// NetworkError is [Error] for what a transport failed with. net/http quotes
+// the bytes it could not make sense of, and a connection that is out of step
+// has another request's answer there.
+func NetworkError(err error, secrets []string) error {
+	return scrub(err, secrets, func(text string) bool {
+		return Hide(text, secrets) != text || maskNumbers(text) != text || quoteStart(text) < len(text)
+	})
+}
+
+func scrub(err error, secrets []string, bad func(text string) bool) error {
+	if !tells(err, secrets, bad) {
 		return err
 	}
-	clean := &scrubbed{text: Text(err.Error(), secrets)}
+	text := err.Error()
+	clean := &scrubbed{text: Text(text[:quoteStart(text)], secrets)}
 	var timeout interface{ Timeout() bool }
 	clean.timeout = errors.As(err, &timeout) && timeout.Timeout()
 	for _, known := range safe {
@@ -120,22 +167,38 @@ func Error(err error, secrets []string) error {
 	return clean
 }
 
-func tells(err error, secrets []string) bool {
-	if text := err.Error(); Hide(text, secrets) != text {
+// tells reports whether an error in err's tree has a bad text, or prints a
+// secret under another verb.
+func tells(err error, secrets []string, bad func(text string) bool) bool {
+	if bad(err.Error()) {
+		return true
+	}
+	if all := fmt.Sprintf("%+v %#v", err, err); Hide(all, secrets) != all {
 		return true
 	}
 	switch wrapper := err.(type) { //nolint:errorlint // this walks the tree
 	case interface{ Unwrap() error }:
 		inner := wrapper.Unwrap()
-		return inner != nil && tells(inner, secrets)
+		return inner != nil && tells(inner, secrets, bad)
 	case interface{ Unwrap() []error }:
 		for _, inner := range wrapper.Unwrap() {
-			if inner != nil && tells(inner, secrets) {
+			if inner != nil && tells(inner, secrets, bad) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// quoteStart returns where text begins to quote an answer that came where none
+// was expected: it may hold a token or a number that nobody has listed.
+func quoteStart(text string) int {
+	for _, start := range []string{"malformed ", "{"} {
+		if at := strings.Index(text, start); at >= 0 {
+			text = text[:at]
+		}
+	}
+	return len(text)
 }
 
 // scrubbed does not wrap the error it stands for: whoever unwrapped it would

@@ -46,3 +46,15 @@ func encode(s string) string {
 	_ = encoder.Encode(s) // a string always encodes
 	return strings.TrimSuffix(b.String(), "\n")
 }
+
+// ObjectOfList returns the JSON object whose only member is a list of strings.
+func ObjectOfList(name string, values ...string) []byte {
+	b := append(appendString([]byte{'{'}, name), ":["...)
+	for i, value := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, value)
+	}
+	return append(b, "]}"...)
+}

@@ -12,7 +12,7 @@ import "strings"
 func SplitRID(errmsg string) (message, rid string) {
 	if at := lastLabel(errmsg, "rid:"); at >= 0 {
 		id, rest := leadingID(errmsg[at+len("rid:"):])
-		if strings.Count(id, "-") == 2 {
+		if isRID(id) {
 			return tidy(errmsg[:at] + rest), id
 		}
 	}
@@ -23,6 +23,18 @@ func SplitRID(errmsg string) (message, rid string) {
 		return tidy(before + strings.TrimLeft(rest, " ]")), id
 	}
 	return tidy(errmsg), ""
+}
+
+// isRID reports whether id has the form of a rid: three groups of eight hex
+// digits.
+func isRID(id string) bool {
+	groups := strings.Split(id, "-")
+	for _, group := range groups {
+		if len(group) != 8 || strings.Trim(group, "0123456789abcdef") != "" {
+			return false
+		}
+	}
+	return len(groups) == 3
 }
 
 // lastLabel returns where label last stands as a word of its own, or -1.

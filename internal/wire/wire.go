@@ -38,7 +38,7 @@ func (n *Int) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	// A whole number written as 7200.0 or 7.2e3 is still that number.
-	if f, err := strconv.ParseFloat(string(text), 64); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
+	if f, err := strconv.ParseFloat(string(text), 64); err == nil && json.Valid(text) && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
 		n.Value = int64(f)
 		return nil
 	}
@@ -131,12 +131,10 @@ func Decode(body []byte, answer Answer) error {
 	if status.ErrCode.Invalid {
 		return ErrNotAnswer
 	}
+	// A field of another type stays empty. Whether the answer can do without
+	// it is for its reader to say.
 	var odd *json.UnmarshalTypeError
-	if errors.As(err, &odd) && status.ErrCode.Value != 0 {
-		// The errcode says what happened; the rest is not needed.
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.As(err, &odd) {
 		return ErrNotAnswer
 	}
 	return nil
