@@ -90,9 +90,9 @@ func BenchmarkGetPhoneNumberBare(b *testing.B) {
 			b.Fatal(err)
 		}
 		var answer struct {
-			ErrCode   int               `json:"errcode"`
-			ErrMsg    string            `json:"errmsg"`
-			PhoneInfo wxphone_PhoneInfo `json:"phone_info"`
+			ErrCode   int           `json:"errcode"`
+			ErrMsg    string        `json:"errmsg"`
+			PhoneInfo barePhoneInfo `json:"phone_info"`
 		}
 		if err := json.Unmarshal(text, &answer); err != nil || answer.PhoneInfo.PurePhoneNumber != "13800000000" {
 			b.Fatal(answer, err)
@@ -100,8 +100,8 @@ func BenchmarkGetPhoneNumberBare(b *testing.B) {
 	}
 }
 
-// wxphone_PhoneInfo has PhoneInfo's fields without its tolerant decoding.
-type wxphone_PhoneInfo struct {
+// barePhoneInfo has PhoneInfo's fields without its tolerant decoding.
+type barePhoneInfo struct {
 	PhoneNumber     string `json:"phoneNumber"`
 	PurePhoneNumber string `json:"purePhoneNumber"`
 	CountryCode     string `json:"countryCode"`

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"time"
 
 	"github.com/wxphone/wxphone/internal/redact"
 	"github.com/wxphone/wxphone/internal/wire"
@@ -18,6 +20,8 @@ type Client struct {
 	account *account    // nil in a Client that New did not make
 	tokens  TokenSource // nil where calls carry no access_token
 	gateway *gateway
+
+	watermarkMaxAge time.Duration // 0 for no limit
 }
 
 // account is behind a pointer so that no fmt verb prints the secret along with
@@ -49,6 +53,8 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 		appID:   appID,
 		account: &account{appID: appID, secret: secret},
 		gateway: o.gateway(),
+
+		watermarkMaxAge: o.watermarkMaxAge,
 	}
 	switch {
 	case o.source != nil:
@@ -73,9 +79,15 @@ func checkCredential(name, value string) error {
 	return nil
 }
 
+// Format implements [fmt.Formatter]: every verb prints the appid and no
+// secret.
+func (c Client) Format(f fmt.State, _ rune) { //nolint:recvcheck // so that a copied Client prints no secret either
+	_, _ = io.WriteString(f, "wxphone.Client("+c.appID+")")
+}
+
 // AccessToken returns the access_token that the Client itself uses, for calls
-// of other WeChat APIs. Report a token that WeChat refuses with
-// [Client.InvalidateAccessToken] and ask again.
+// of other WeChat APIs, from its cache while it is fresh. Report a token that
+// WeChat refuses with [Client.InvalidateAccessToken] and ask again.
 func (c *Client) AccessToken(ctx context.Context) (Token, error) {
 	if err := c.check(ctx); err != nil {
 		return Token{}, err
@@ -88,7 +100,11 @@ func (c *Client) AccessToken(ctx context.Context) (Token, error) {
 
 // InvalidateAccessToken reports that WeChat refused the access_token rejected
 // (errcode 40001, 40014 or 42001), so that the next call fetches another. It
-// does nothing if the Client has replaced that token already.
+// does nothing if the Client has replaced that token already, or if its
+// [TokenSource] is no [TokenInvalidator].
+//
+// Report only what WeChat refused: replacing a token that WeChat still hands
+// out takes one of the account's 20 forced refreshes of a day.
 func (c *Client) InvalidateAccessToken(ctx context.Context, rejected string) error {
 	if err := c.check(ctx); err != nil {
 		return err
@@ -142,7 +158,7 @@ func (c *Client) call(ctx context.Context, req *request) (wire.Answer, error) {
 func (c *Client) token(ctx context.Context, req *request) (string, error) {
 	token, err := c.tokens.Token(ctx)
 	if err != nil {
-		return "", fmt.Errorf("wxphone: %s: no access_token: %w", req.path, redact.Error(err, req.secrets))
+		return "", fmt.Errorf("wxphone: %s: no access_token: %w", req.path, err)
 	}
 	if token.AccessToken == "" {
 		return "", fmt.Errorf("wxphone: %s: no access_token: the token source returned an empty one", req.path)
@@ -154,7 +170,7 @@ func (c *Client) replaceToken(ctx context.Context, req *request, rejected string
 	if invalidator, ok := c.tokens.(TokenInvalidator); ok {
 		if err := invalidator.InvalidateToken(ctx, rejected); err != nil {
 			return "", fmt.Errorf("wxphone: %s: refused access_token not replaced: %w",
-				req.path, redact.Error(err, append(req.secrets, rejected)))
+				req.path, redact.Error(err, []string{rejected}))
 		}
 	}
 	return c.token(ctx, req)

@@ -13,12 +13,22 @@ const (
 	pathStableToken        = "/cgi-bin/stable_token"
 	pathClassicToken       = "/cgi-bin/token"
 	pathComponentToken     = "/cgi-bin/component/api_component_token"
+
+	pathCode2Session        = "/sns/jscode2session"
+	pathCheckSession        = "/wxa/checksession"
+	pathResetUserSessionKey = "/wxa/resetusersessionkey"
+	pathCheckEncryptedMsg   = "/wxa/business/checkencryptedmsg"
+	pathGetOpenData         = "/wxa/getopendata"
 )
 
 var secretInvalid = meaning{KindMisconfigured, []error{ErrSecretInvalid},
 	"the AppSecret is wrong or was reset; copy the current one from the mini-program console"}
 
 func (e *APIError) meaning() meaning {
+	known := meanings[e.Code]
+	if known.kind == KindCodeRejected && e.Endpoint == pathCode2Session {
+		known.advice = "let the mini-program call wx.login again and send its code; a code lives 5 minutes and works once"
+	}
 	// The token APIs take no token, so there 40001 is about the secret.
 	if e.Code == 40001 {
 		switch e.Endpoint {
@@ -26,7 +36,7 @@ func (e *APIError) meaning() meaning {
 			return secretInvalid
 		}
 	}
-	return meanings[e.Code]
+	return known
 }
 
 // Reactions that several errcodes share.

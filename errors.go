@@ -14,7 +14,8 @@ import (
 
 // Errors that an [APIError] matches by its errcode with [errors.Is].
 var (
-	// ErrSystemBusy is errcode -1: WeChat was busy on every attempt.
+	// ErrSystemBusy is errcode -1, or a like code of one cloudID: WeChat was
+	// busy on every attempt.
 	ErrSystemBusy = errors.New("wxphone: WeChat is busy")
 	// ErrCodeInvalid is a code (or cloudID) that WeChat does not take: unknown,
 	// expired, of another app, or used. The user must tap the button again.
@@ -317,9 +318,20 @@ func networkStatus(err net.Error) int {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return http.StatusServiceUnavailable
-	case err.Timeout():
+	case isTimeout(err):
 		return http.StatusGatewayTimeout
 	default:
 		return http.StatusBadGateway
 	}
+}
+
+// isTimeout looks below a url.Error too, whose own Timeout asks only the error
+// right under it.
+func isTimeout(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if e, ok := err.(interface{ Timeout() bool }); ok && e.Timeout() { //nolint:errorlint // this is the walk
+			return true
+		}
+	}
+	return false
 }

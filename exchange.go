@@ -95,7 +95,7 @@ func (g *gateway) roundTrip(ctx context.Context, req *request, token string, h *
 		return nil, 0, out.failure(err)
 	}
 	defer resp.Body.Close()
-	if out.written.Load() > 1 && req.oneTime != "" && req.unclear == nil {
+	if out.written.Load() > 1 && req.effect != "" && req.unclear == nil {
 		req.unclear = errReplayed
 	}
 	body, err := readAnswer(resp)
@@ -137,10 +137,12 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 // decode reads WeChat's JSON whatever the HTTP status and Content-Type.
 func (o *outgoing) decode(status int, body []byte) (wire.Answer, error) {
 	answer := o.req.newAnswer()
-	outcome := answer.Outcome()
-	if len(body) > maxAnswer || wire.Decode(body, answer) != nil ||
-		(status >= http.StatusBadRequest && !outcome.ErrCode.Present) {
+	if len(body) > maxAnswer || wire.Decode(body, answer) != nil {
 		return nil, o.notAnswer(status, body)
+	}
+	outcome := answer.Outcome()
+	if status >= http.StatusBadRequest && !outcome.ErrCode.Present {
+		return nil, o.notAnswer(status, body) // a gateway's own JSON
 	}
 	if outcome.ErrCode.Value != 0 {
 		return nil, o.refusal(status, outcome)
@@ -164,6 +166,9 @@ func (o *outgoing) notAnswer(status int, body []byte) error {
 func (o *outgoing) refusal(status int, outcome *wire.Status) error {
 	secrets := o.secrets()
 	message, rid := wire.SplitRID(string(outcome.ErrMsg))
+	if !strings.Contains(rid, "-") {
+		rid = redact.Text(rid, secrets) // an older id, of no known form
+	}
 	err := &APIError{
 		Endpoint:   o.req.path,
 		Code:       int(outcome.ErrCode.Value),
@@ -183,6 +188,8 @@ func (o *outgoing) refusal(status int, outcome *wire.Status) error {
 // codeHint names the mistakes that a refused code shows by its looks.
 func codeHint(path, code string) string {
 	switch {
+	case path == pathCode2Session && len(code) == 64:
+		return "the code that was sent looks like the phone button's; wx.login's has 32 characters"
 	case strings.ContainsAny(code, `"'{}`):
 		return "the code that was sent has quotes or braces around it; send the bare value of e.detail.code"
 	case path == pathGetUserPhoneNumber && len(code) == 32:

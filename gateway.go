@@ -29,6 +29,9 @@ type gateway struct {
 	observe    func(context.Context, Call)
 }
 
+// consumedCode is the effect of redeeming a code.
+const consumedCode = "consumed the code"
+
 // request is one call of a WeChat API, over all its attempts.
 type request struct {
 	method  string
@@ -36,13 +39,14 @@ type request struct {
 	query   string   // escaped, without the access_token
 	body    []byte   // JSON, or nil
 	oneTime string   // the code that WeChat takes only once
+	effect  string   // what WeChat does only once: consumedCode, or ""
 	secrets []string // what else no error may tell
 	// newAnswer makes the fresh value that an attempt's answer is read into.
 	newAnswer func() wire.Answer
 
 	attempts int   // exchanges begun
 	retries  int   // retries used up
-	unclear  error // the first failure after which WeChat may have taken the code
+	unclear  error // the first failure that may have come after the effect
 }
 
 // do returns WeChat's answer to req, sent with token if it has one. It retries
@@ -53,14 +57,14 @@ func (g *gateway) do(ctx context.Context, req *request, token string) (wire.Answ
 		if err == nil {
 			return answer, nil
 		}
-		if req.unclear != nil && isCodeRefused(err) {
-			return nil, fmt.Errorf("%w; the first attempt may have consumed the code, it had failed with: %w", err, req.unclear)
+		if req.unclear != nil && isRefusedAsDone(err) {
+			return nil, fmt.Errorf("%w; the first attempt may have %s, it had failed with: %w", err, req.effect, req.unclear)
 		}
 		failed, retry := err, false
 		var attempt *attemptError
 		if errors.As(err, &attempt) {
 			failed, retry = attempt.err, attempt.retry
-			if attempt.mayHaveTaken && req.oneTime != "" && req.unclear == nil {
+			if attempt.mayHaveTaken && req.effect != "" && req.unclear == nil {
 				req.unclear = failed
 			}
 		}
@@ -171,9 +175,10 @@ func (e *attemptError) after(earlier error) error {
 	return &joined
 }
 
-func isCodeRefused(err error) bool {
+// isRefusedAsDone tells the refusals of what WeChat has done once already.
+func isRefusedAsDone(err error) bool {
 	var refusal *APIError
-	return errors.As(err, &refusal) && refusal.Kind() == KindCodeRejected
+	return errors.As(err, &refusal) && (refusal.Kind() == KindCodeRejected || refusal.Kind() == KindSessionExpired)
 }
 
 // isCertificateError tells a TLS failure that will be the same next time.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 )
 
 // Option changes how a [Client] works. [New] reports an option that cannot be
@@ -22,6 +23,8 @@ type options struct {
 	maxRetries int
 	log        *slog.Logger
 	observe    func(context.Context, Call)
+
+	watermarkMaxAge time.Duration
 }
 
 const (
@@ -137,7 +140,7 @@ func WithFallbackURLs(baseURLs ...string) Option {
 // src for every call; wrap it in [CacheTokens] if it does not cache itself.
 func WithTokenSource(src TokenSource) Option {
 	return func(o *options) error {
-		if src == nil {
+		if f, ok := src.(TokenSourceFunc); src == nil || ok && f == nil {
 			return invalid("WithTokenSource", "has a nil source")
 		}
 		o.source = src
@@ -183,7 +186,8 @@ func WithMaxRetries(n int) Option {
 
 // WithLogger logs retries, fallbacks and token changes to l, and every
 // exchange at debug level. No record holds a secret or a phone number. By
-// default nothing is logged.
+// default nothing is logged. A source wrapped in [CacheTokens] has a logger of
+// its own: [WithCacheLogger].
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
@@ -203,6 +207,20 @@ func WithObserver(observe func(context.Context, Call)) Option {
 			return invalid("WithObserver", "has a nil function")
 		}
 		o.observe = observe
+		return nil
+	}
+}
+
+// WithWatermarkMaxAge makes [Client.DecryptPhoneNumber] and
+// [Client.VerifyPhoneNumber] refuse data whose watermark is older than d, or
+// lies more than 5 minutes in the future, as [ErrWatermarkExpired]. Without
+// it, data of any age is taken.
+func WithWatermarkMaxAge(d time.Duration) Option {
+	return func(o *options) error {
+		if d <= 0 {
+			return invalid("WithWatermarkMaxAge", "is not positive")
+		}
+		o.watermarkMaxAge = d
 		return nil
 	}
 }

@@ -113,5 +113,5 @@ func (o *outgoing) cleanError(err error) error {
 	}
 	method := o.req.method[:1] + strings.ToLower(o.req.method[1:])
 	return fmt.Errorf("wxphone: %w",
-		&url.Error{Op: method, URL: o.host.url(o.req.path), Err: redact.Error(err, o.secrets())})
+		&url.Error{Op: method, URL: o.host.url(o.req.path), Err: redact.NetworkError(err, o.secrets())})
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wxphone/wxphone/internal/redact"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -192,6 +191,7 @@ func (c *Client) GetPhoneNumber(ctx context.Context, code string, opts ...PhoneO
 		path:      pathGetUserPhoneNumber,
 		body:      wire.Object("code", code, "openid", o.openID),
 		oneTime:   code,
+		effect:    consumedCode,
 		newAnswer: func() wire.Answer { return new(phoneAnswer) },
 	})
 	if err != nil {
@@ -208,7 +208,7 @@ func (c *Client) ownPhoneInfo(path string, w *wire.Phone) (*PhoneInfo, error) {
 	}
 	p := phoneInfo(w)
 	if p.Watermark.AppID != "" && p.Watermark.AppID != c.appID {
-		return nil, fmt.Errorf("%w (%s): the answer is for %q", ErrWatermark, path, redact.Text(p.Watermark.AppID, nil))
+		return nil, fmt.Errorf("%w (%s): is the access_token another account's?", ErrWatermark, path)
 	}
 	return &p, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
@@ -113,6 +114,9 @@ func newTokenCache(src TokenSource, opts ...CacheOption) *tokenCache {
 	}
 	return c
 }
+
+// Format keeps the tokens out of what fmt prints.
+func (c *tokenCache) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "wxphone.CacheTokens") }
 
 // Token implements [TokenSource].
 func (c *tokenCache) Token(ctx context.Context) (Token, error) {

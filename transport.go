@@ -20,9 +20,11 @@ const (
 	// context has no deadline.
 	callTimeout = 15 * time.Second
 
-	// idleConns is how many connections stay open to one host. net/http's
-	// default of 2 makes every further concurrent call pay a TLS handshake.
-	idleConns = 512
+	// hostConns is how many connections one host gets, and how many of them
+	// stay open. net/http keeps only 2 by default, so that every further
+	// concurrent call pays a TLS handshake; and without an upper limit a burst
+	// of callers opens several each, most of which nobody waits for any more.
+	hostConns = 384
 	// idleTimeout is short because WeChat closes idle connections unannounced,
 	// and a request that meets the closing may lose its answer.
 	idleTimeout = 30 * time.Second
@@ -39,14 +41,20 @@ var sharedHTTPClient = sync.OnceValue(func() *http.Client {
 		Timeout:       callTimeout,
 		CheckRedirect: noRedirects,
 		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           dialer.DialContext,
-			TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+			Proxy:       http.ProxyFromEnvironment,
+			DialContext: dialer.DialContext,
+			TLSClientConfig: &tls.Config{
+				MinVersion: tls.VersionTLS12,
+				// A burst of callers opens many connections at once; resumed
+				// handshakes cost a fraction of full ones.
+				ClientSessionCache: tls.NewLRUClientSessionCache(0),
+			},
 			TLSHandshakeTimeout:   tlsTimeout,
 			ResponseHeaderTimeout: headerTimeout,
 			ExpectContinueTimeout: time.Second,
-			MaxIdleConns:          2 * idleConns,
-			MaxIdleConnsPerHost:   idleConns,
+			MaxConnsPerHost:       hostConns,
+			MaxIdleConnsPerHost:   hostConns,
+			MaxIdleConns:          2 * hostConns,
 			IdleConnTimeout:       idleTimeout,
 			DisableCompression:    true,
 			// HTTP/1.1 on purpose: a connection that breaks loses one answer,

@@ -1,0 +1,78 @@
+package wxphone
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+// openDataAnswer is the answer of getopendata to one cloudID.
+type openDataAnswer struct {
+	wire.Status
+	DataList []struct {
+		JSON wire.Nested[openData] `json:"json"`
+	} `json:"data_list"`
+}
+
+type openData struct {
+	Data    wire.Phone `json:"data"`
+	ErrCode wire.Int   `json:"errCode"`
+	ErrMsg  wire.Text  `json:"errMsg"`
+}
+
+// Outcome is the item's own where the item failed: the answer around it says
+// errcode 0 all the same.
+func (a *openDataAnswer) Outcome() *wire.Status {
+	if a.ErrCode.Value != 0 || len(a.DataList) == 0 {
+		return &a.Status
+	}
+	item := &a.DataList[0].JSON.Value
+	if item.ErrCode.Value == 0 {
+		return &a.Status
+	}
+	return &wire.Status{ErrCode: item.ErrCode, ErrMsg: item.ErrMsg}
+}
+
+func (a *openDataAnswer) phone() *wire.Phone {
+	if len(a.DataList) == 0 {
+		return new(wire.Phone)
+	}
+	return &a.DataList[0].JSON.Value.Data
+}
+
+// GetPhoneNumberByCloudID exchanges the cloudID of the phone button, its
+// e.detail.cloudID, for the phone number of the user openid. It is for
+// mini-programs with WeChat's cloud development; a cloudID lives 5 minutes.
+//
+// The error matches [ErrCodeInvalid] when the user has to tap again: the
+// cloudID is unknown, expired or another user's. It matches
+// [ErrNoPhoneNumber] when the user's account has no phone number or the answer
+// holds none, and [ErrWatermark] when the answer is for another app.
+//
+// See https://developers.weixin.qq.com/miniprogram/dev/server/API/cloudbase/others/api_getopendata.html
+func (c *Client) GetPhoneNumberByCloudID(ctx context.Context, openid, cloudID string) (*PhoneInfo, error) {
+	if err := c.check(ctx); err != nil {
+		return nil, err
+	}
+	if openid == "" {
+		return nil, invalid("openid", "is empty")
+	}
+	if strings.TrimSpace(cloudID) == "" {
+		return nil, invalid("cloudID", "is empty")
+	}
+	answer, err := c.call(ctx, &request{
+		method:    http.MethodPost,
+		path:      pathGetOpenData,
+		query:     "openid=" + url.QueryEscape(openid),
+		body:      wire.ObjectOfList("cloudid_list", cloudID),
+		secrets:   []string{cloudID},
+		newAnswer: func() wire.Answer { return new(openDataAnswer) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.ownPhoneInfo(pathGetOpenData, answer.(*openDataAnswer).phone())
+}

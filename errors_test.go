@@ -1,0 +1,306 @@
+package wxphone_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxphone/wxphone"
+)
+
+// Paths of the APIs that the tests of errors and answers ask.
+const (
+	phoneAPI        = "/wxa/business/getuserphonenumber"
+	stableTokenAPI  = "/cgi-bin/stable_token"
+	classicTokenAPI = "/cgi-bin/token"
+)
+
+var sentinels = []error{
+	wxphone.ErrSystemBusy, wxphone.ErrCodeInvalid, wxphone.ErrCodeUsed, wxphone.ErrAccessToken,
+	wxphone.ErrAppIDMismatch, wxphone.ErrSecretInvalid, wxphone.ErrIPNotAllowed, wxphone.ErrUserBlocked,
+	wxphone.ErrRateLimited, wxphone.ErrQuotaExhausted, wxphone.ErrUnauthorized, wxphone.ErrSessionExpired,
+	wxphone.ErrAPISecurity, wxphone.ErrInvalidArgument, wxphone.ErrDecrypt, wxphone.ErrWatermark,
+	wxphone.ErrWatermarkExpired, wxphone.ErrNoPhoneNumber, wxphone.ErrTokenNotFound,
+}
+
+// statusOfKind is the HTTPStatus table, for errcodes.
+var statusOfKind = map[wxphone.ErrorKind]int{
+	wxphone.KindCodeRejected:   400,
+	wxphone.KindInvalidRequest: 400,
+	wxphone.KindSessionExpired: 401,
+	wxphone.KindUserBlocked:    403,
+	wxphone.KindRateLimited:    429,
+	wxphone.KindMisconfigured:  500,
+	wxphone.KindPlatform:       500,
+	wxphone.KindUnknown:        502,
+	wxphone.KindTransient:      503,
+	wxphone.KindTokenRejected:  503,
+	wxphone.KindQuotaExhausted: 503,
+}
+
+// errcodes has every return code that WeChat documents for the APIs in use.
+var errcodes = []struct {
+	kind    wxphone.ErrorKind
+	matches []error
+	codes   []int
+}{
+	{wxphone.KindTransient, []error{wxphone.ErrSystemBusy}, []int{-1, -601001, -601003, -601008}},
+	{wxphone.KindTokenRejected, []error{wxphone.ErrAccessToken}, []int{40001, 40014, 42001}},
+	{wxphone.KindCodeRejected, []error{wxphone.ErrCodeInvalid}, []int{40029, 42003, -601005, -601006, -601007}},
+	{wxphone.KindCodeRejected, []error{wxphone.ErrCodeInvalid, wxphone.ErrCodeUsed}, []int{40163}},
+	{wxphone.KindSessionExpired, []error{wxphone.ErrSessionExpired}, []int{87007, 87009}},
+	{wxphone.KindUserBlocked, []error{wxphone.ErrUserBlocked}, []int{40226}},
+	{wxphone.KindRateLimited, []error{wxphone.ErrRateLimited}, []int{45011}},
+	{wxphone.KindQuotaExhausted, []error{wxphone.ErrQuotaExhausted}, []int{45009, 48006}},
+	{wxphone.KindMisconfigured, []error{wxphone.ErrAppIDMismatch}, []int{40013}},
+	{wxphone.KindMisconfigured, []error{wxphone.ErrSecretInvalid}, []int{40125, 40243}},
+	{
+		wxphone.KindMisconfigured, []error{wxphone.ErrIPNotAllowed},
+		[]int{40164, 45035, 61004, 89501, 89502, 89503, 89504, 89505, 89506, 89507},
+	},
+	{
+		wxphone.KindMisconfigured, []error{wxphone.ErrAPISecurity},
+		[]int{40230, 40231, 40232, 40233, 40234, 40235, 40236, 40237, 40238, 40239, 40240},
+	},
+	{wxphone.KindMisconfigured, []error{wxphone.ErrUnauthorized}, []int{48001, 50001, -601004}},
+	{
+		wxphone.KindMisconfigured, nil,
+		[]int{40222, 48004, 48017, 50002, 50004, 50007, 85105, 85107, 85112, 85113},
+	},
+	{wxphone.KindPlatform, []error{wxphone.ErrUnauthorized}, []int{61003, 61007}},
+	{wxphone.KindPlatform, nil, []int{40090, 40094, 61005, 61006, 61011, 61014, 61015, 61023}},
+	{
+		wxphone.KindInvalidRequest, nil,
+		[]int{
+			40002, 40003, 40030, 40066, 40097, 41001, 41002, 41004, 41008, 41018, 43001, 43002, 43003,
+			44002, 45002, 47001, 47002, 61024, 76001, 76002, 76003, 76004, 76021, 76022, 87008, -601002,
+		},
+	},
+	{wxphone.KindUnknown, []error{wxphone.ErrNoPhoneNumber}, []int{-601009}},
+	{wxphone.KindUnknown, nil, []int{1, 99999, -2}},
+}
+
+func TestErrcodesMapToKindsSentinelsAndStatuses(t *testing.T) {
+	t.Parallel()
+	for _, row := range errcodes {
+		for _, code := range row.codes {
+			t.Run(fmt.Sprint(code), func(t *testing.T) {
+				t.Parallel()
+				err := &wxphone.APIError{Endpoint: phoneAPI, Code: code}
+				assert.Equal(t, row.kind, err.Kind(), "got %v", err.Kind())
+				wrapped := fmt.Errorf("binding: %w", fmt.Errorf("redeeming: %w", err))
+				for _, sentinel := range sentinels {
+					want := slices.Contains(row.matches, sentinel)
+					assert.Equal(t, want, errors.Is(err, sentinel), "%v", sentinel)
+					assert.Equal(t, want, errors.Is(wrapped, sentinel), "%v", sentinel)
+				}
+				assert.Equal(t, statusOfKind[row.kind], wxphone.HTTPStatus(err))
+				assert.Equal(t, statusOfKind[row.kind], wxphone.HTTPStatus(wrapped))
+				retryable := row.kind == wxphone.KindTransient || row.kind == wxphone.KindRateLimited
+				assert.Equal(t, retryable, err.Retryable())
+			})
+		}
+	}
+}
+
+func TestRefusedTokenOfATokenAPIIsTheSecret(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		endpoint string
+		kind     wxphone.ErrorKind
+		matches  error
+	}{
+		{classicTokenAPI, wxphone.KindMisconfigured, wxphone.ErrSecretInvalid},
+		{stableTokenAPI, wxphone.KindMisconfigured, wxphone.ErrSecretInvalid},
+		{"/cgi-bin/component/api_component_token", wxphone.KindMisconfigured, wxphone.ErrSecretInvalid},
+		// These carry the component's token.
+		{"/cgi-bin/component/api_authorizer_token", wxphone.KindTokenRejected, wxphone.ErrAccessToken},
+		{"/sns/component/jscode2session", wxphone.KindTokenRejected, wxphone.ErrAccessToken},
+		{phoneAPI, wxphone.KindTokenRejected, wxphone.ErrAccessToken},
+	}
+	for _, tt := range tests {
+		t.Run(tt.endpoint, func(t *testing.T) {
+			t.Parallel()
+			err := &wxphone.APIError{Endpoint: tt.endpoint, Code: 40001}
+			assert.Equal(t, tt.kind, err.Kind())
+			for _, sentinel := range sentinels {
+				assert.Equal(t, sentinel == tt.matches, errors.Is(err, sentinel), "%v", sentinel) //nolint:errorlint // identity
+			}
+			assert.Equal(t, statusOfKind[tt.kind], wxphone.HTTPStatus(err))
+		})
+	}
+}
+
+// silent is a timeout whose text does not say so.
+type silent struct{}
+
+func (silent) Error() string   { return "gave up" }
+func (silent) Timeout() bool   { return true }
+func (silent) Temporary() bool { return true }
+
+func TestHTTPStatus(t *testing.T) {
+	t.Parallel()
+	overURL := func(err error) error {
+		return &url.Error{Op: "Post", URL: "https://api.weixin.qq.com" + phoneAPI, Err: err}
+	}
+	code := &wxphone.APIError{Endpoint: phoneAPI, Code: 40029}
+	busy := &wxphone.APIError{Endpoint: phoneAPI, Code: -1}
+	tests := []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"nil", nil, 200},
+		{"ErrDecrypt", wxphone.ErrDecrypt, 400},
+		{"ErrInvalidArgument", wxphone.ErrInvalidArgument, 400},
+		{"ErrWatermarkExpired", wxphone.ErrWatermarkExpired, 400},
+		{"ErrWatermark", wxphone.ErrWatermark, 502},
+		{"ErrNoPhoneNumber", wxphone.ErrNoPhoneNumber, 502},
+		{"ErrAPISecurity", wxphone.ErrAPISecurity, 500},
+		{"wrapped sentinel", fmt.Errorf("a: %w", fmt.Errorf("b: %w", wxphone.ErrDecrypt)), 400},
+
+		{"ErrCodeInvalid alone", wxphone.ErrCodeInvalid, 400},
+		{"ErrCodeUsed alone", wxphone.ErrCodeUsed, 400},
+		{"ErrSessionExpired alone", wxphone.ErrSessionExpired, 401},
+		{"ErrUserBlocked alone", wxphone.ErrUserBlocked, 403},
+		{"ErrRateLimited alone", wxphone.ErrRateLimited, 429},
+		{"ErrAppIDMismatch alone", wxphone.ErrAppIDMismatch, 500},
+		{"ErrSecretInvalid alone", wxphone.ErrSecretInvalid, 500},
+		{"ErrIPNotAllowed alone", wxphone.ErrIPNotAllowed, 500},
+		{"ErrUnauthorized alone", wxphone.ErrUnauthorized, 500},
+		{"ErrSystemBusy alone", wxphone.ErrSystemBusy, 503},
+		{"ErrAccessToken alone", wxphone.ErrAccessToken, 503},
+		{"ErrQuotaExhausted alone", wxphone.ErrQuotaExhausted, 503},
+
+		{"ResponseError", &wxphone.ResponseError{Endpoint: phoneAPI, HTTPStatus: 404}, 502},
+		{"wrapped ResponseError", fmt.Errorf("a: %w", &wxphone.ResponseError{}), 502},
+
+		{"cancelled", context.Canceled, 503},
+		{"wrapped cancelled", fmt.Errorf("a: %w", context.Canceled), 503},
+		{"deadline", context.DeadlineExceeded, 504},
+		{"wrapped deadline", fmt.Errorf("a: %w", context.DeadlineExceeded), 504},
+		{"url cancelled", overURL(context.Canceled), 503},
+		{"url cancelled, wrapped inside", overURL(fmt.Errorf("proxy: %w", context.Canceled)), 503},
+		{"url deadline", overURL(context.DeadlineExceeded), 504},
+		{"url deadline, wrapped inside", overURL(fmt.Errorf("proxy: %w", context.DeadlineExceeded)), 504},
+		{"url timeout", overURL(silent{}), 504},
+		{"url timeout, wrapped inside", overURL(fmt.Errorf("proxy: %w", silent{})), 504},
+		{"wrapped url timeout", fmt.Errorf("a: %w", overURL(silent{})), 504},
+		{"read timeout", &net.OpError{Op: "read", Net: "tcp", Err: os.ErrDeadlineExceeded}, 504},
+		{"bare timeout", silent{}, 504},
+		{"refused", overURL(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}), 502},
+		{"dial without URL", &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}, 502},
+		{"DNS", &net.DNSError{Err: "no such host", Name: "api.weixin.qq.com", IsNotFound: true}, 502},
+		{"lost answer", overURL(io.EOF), 502},
+
+		// Where there are several, the first one that says something decides.
+		{"refusal before a lost answer", fmt.Errorf("%w; before: %w", code, overURL(io.EOF)), 400},
+		{"lost answer before a refusal", fmt.Errorf("%w; then: %w", overURL(io.EOF), code), 502},
+		{"deadline while waiting", fmt.Errorf("a: %w after: %w", context.DeadlineExceeded, busy), 504},
+		{"cancelled while waiting", fmt.Errorf("a: %w after: %w", context.Canceled, code), 503},
+		{"joined", errors.Join(busy, code), 503},
+		{"joined, other way", errors.Join(code, busy), 400},
+		{"unknown first", errors.Join(errors.New("cleanup"), code), 400},
+		{"nested join", errors.Join(errors.Join(errors.New("a"), fmt.Errorf("b: %w", code)), busy), 400},
+		{"unknown", errors.New("database is down"), 500},
+		{"wrapped unknown", fmt.Errorf("a: %w", errors.New("database is down")), 500},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, tt.want, wxphone.HTTPStatus(tt.err))
+		})
+	}
+}
+
+func TestAPIErrorTellsAllInOneLine(t *testing.T) {
+	t.Parallel()
+	const rid = "61a2b3c4-0f1e2d3c-4b5a6978"
+	for _, row := range errcodes {
+		for _, code := range row.codes {
+			err := &wxphone.APIError{Endpoint: phoneAPI, Code: code, Message: "two\nlines", RID: rid, HTTPStatus: 200}
+			text := err.Error()
+			assert.NotContains(t, text, "\n")
+			assert.True(t, strings.HasPrefix(text, "wxphone: "), text)
+			for _, part := range []string{phoneAPI, fmt.Sprintf("errcode %d ", code), `two\nlines`, rid} {
+				assert.Contains(t, text, part)
+			}
+			_, advice, _ := strings.Cut(text, rid)
+			if row.kind != wxphone.KindInvalidRequest && row.kind != wxphone.KindUnknown {
+				assert.Greater(t, len(advice), 20, "what is to be done? %s", text)
+			}
+		}
+	}
+}
+
+func TestAPIErrorLeavesOutWhatItDoesNotHave(t *testing.T) {
+	t.Parallel()
+	text := (&wxphone.APIError{Code: 99999}).Error()
+	assert.Equal(t, "wxphone: errcode 99999", text)
+}
+
+func TestRefusedCodeHintsAtWhatWasSent(t *testing.T) {
+	t.Parallel()
+	const login, quoted = "wx.login", "quotes or braces"
+	hex64 := strings.Repeat("e31968a7f94cc5ee", 4)
+	tests := []struct {
+		name, code, hint string
+	}{
+		{"a code of wx.login", "0a3BcD1f2gH4iJ5kL6mN7oP8qR9sT0uV", login},
+		{"a code of the button", hex64, ""},
+		{"another length", "0a3BcD", ""},
+		{"in quotes", `"` + hex64 + `"`, quoted},
+		{"as JSON", `{"code":"` + hex64 + `"}`, quoted},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			client := answering(t, http.StatusOK, `{"errcode":40029,"errmsg":"invalid code"}`)
+			_, err := client.GetPhoneNumber(context.Background(), tt.code)
+			require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
+			for _, hint := range []string{login, quoted} {
+				assert.Equal(t, hint == tt.hint, strings.Contains(err.Error(), hint), "%q in %v", hint, err)
+			}
+			assert.NotContains(t, err.Error(), tt.code)
+		})
+	}
+}
+
+func TestErrorKindsHaveNames(t *testing.T) {
+	t.Parallel()
+	seen := map[string]wxphone.ErrorKind{}
+	for kind := range statusOfKind {
+		name := kind.String()
+		assert.Regexp(t, `^[a-z ]+$`, name)
+		assert.NotContains(t, seen, name)
+		seen[name] = kind
+	}
+	assert.Equal(t, "code rejected", wxphone.KindCodeRejected.String())
+	assert.Equal(t, "unknown", wxphone.ErrorKind(0).String())
+	assert.Equal(t, "ErrorKind(99)", wxphone.ErrorKind(99).String())
+	assert.Equal(t, "ErrorKind(-1)", wxphone.ErrorKind(-1).String())
+}
+
+func TestResponseErrorTellsEndpointStatusAndSnippet(t *testing.T) {
+	t.Parallel()
+	text := (&wxphone.ResponseError{Endpoint: phoneAPI, HTTPStatus: 502, Snippet: "<html>\n502"}).Error()
+	assert.NotContains(t, text, "\n")
+	for _, part := range []string{"wxphone: ", phoneAPI, "502", `<html>\n502`} {
+		assert.Contains(t, text, part)
+	}
+	// WeChat's 412 has no body, so the error has to explain it.
+	assert.Contains(t, (&wxphone.ResponseError{HTTPStatus: 412}).Error(), "Content-Length")
+	assert.NotContains(t, text, "Content-Length")
+}

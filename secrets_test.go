@@ -1,0 +1,399 @@
+package wxphone_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxphone/wxphone"
+)
+
+// verbs are all that fmt hands to a Formatter, misuse included.
+var verbs = []string{
+	"%v", "%+v", "%#v", "%s", "%+s", "%#s", "%q", "%#q", "%+q", "%d", "%x", "%X", "% x", "%#x", "%t", "%e", "%g", "%c", "%U", "%b", "%o",
+	"%T", "%100v", "%-5.3s", "%z", "%!", "no verb",
+}
+
+// inContainers returns v as values are passed to a log line.
+func inContainers[T any](v T) map[string]any {
+	return map[string]any{
+		"value": v, "pointer": &v, "slice": []T{v}, "pointers": []*T{&v}, "array": [1]T{v}, "map": map[string]T{"a": v},
+		"struct": struct{ Field T }{v}, "pointer to struct": &struct{ Field T }{v}, "struct with pointer": struct{ Field *T }{&v},
+		"any": []any{v}, "deep": map[string][]struct{ Field T }{"a": {{v}}}, "nil": (*T)(nil),
+	}
+}
+
+// assertPrintsWithout prints v under every verb and asserts that no text holds
+// one of the secrets, as it is or in hex.
+func assertPrintsWithout[T any](t *testing.T, v T, secrets ...string) {
+	t.Helper()
+	for name, container := range inContainers(v) {
+		for _, verb := range verbs {
+			if !assertTellsNone(t, fmt.Sprintf(verb, container), secrets, "%s of %T under %s", name, v, verb) {
+				break // the other verbs tell the same
+			}
+		}
+		assertTellsNone(t, fmt.Sprint(container)+fmt.Sprintln(container), secrets, "Print of a %s of %T", name, v)
+		assertTellsNone(t, fmt.Errorf("%v", container).Error(), secrets, "Errorf of a %s of %T", name, v)
+	}
+	for name, logged := range map[string]any{"value": v, "pointer": &v, "nil": (*T)(nil)} {
+		var out bytes.Buffer
+		for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
+			logger := slog.New(handler)
+			logger.Info("a", "v", logged)
+			logger.With("v", logged).WithGroup("g").Info("b", slog.Group("h", slog.Any("v", logged)))
+		}
+		assertTellsNone(t, out.String(), secrets, "slog of a %s of %T", name, v)
+	}
+}
+
+// assertTellsNone asserts that text holds no secret in any spelling that fmt or
+// a URL would give it.
+func assertTellsNone(t *testing.T, text string, secrets []string, format string, args ...any) bool {
+	t.Helper()
+	for _, secret := range secrets {
+		for _, form := range []string{
+			secret, url.QueryEscape(secret), url.PathEscape(secret),
+			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("% x", secret),
+		} {
+			if strings.Contains(text, form) {
+				t.Errorf("%s tells %q: %.300q", fmt.Sprintf(format, args...), form, text)
+				return false
+			}
+		}
+	}
+	return true
+}
+
+const (
+	someNumber = "13800000000"
+	laterToken = "86_nextXUJ8oqWfQ0y3bR7dLhVtMgC2sEaP4xN6uTiYwSrDvBmFjKpHzGeQc9O1lAI8"
+)
+
+// allSecrets is what no text of the package may hold.
+var allSecrets = []string{someSecret, someToken, laterToken, someCode, someNumber}
+
+// respond answers a request with what the server was told until then.
+type respond func(w http.ResponseWriter, told string)
+
+// gossip is a server that repeats what it hears, as gateways do that echo a
+// request, and a phone number.
+type gossip struct {
+	phone, token respond
+	honestTokens int  // how many fetches get a token before the others get token
+	remembers    bool // repeats earlier requests too
+
+	mu      sync.Mutex
+	fetches int
+	heard   []string
+}
+
+func (g *gossip) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	g.mu.Lock()
+	if !g.remembers {
+		g.heard = nil
+	}
+	g.heard = append(g.heard, fmt.Sprintf("%s %s %s %v", r.Method, r.URL, body, r.Header))
+	for _, values := range r.URL.Query() {
+		g.heard = append(g.heard, values...)
+	}
+	var sent map[string]string
+	if json.Unmarshal(body, &sent) == nil {
+		// A code in quotes is still a code without them.
+		g.heard = append(g.heard, sent["code"], strings.Trim(sent["code"], `"`), sent["secret"])
+	}
+	told := someNumber + " " + strings.Join(g.heard, " ") + " " + someNumber
+	fetches := g.fetches
+	if r.URL.Path != phoneAPI {
+		g.fetches++
+	}
+	g.mu.Unlock()
+	switch {
+	case r.URL.Path == phoneAPI:
+		g.phone(w, told)
+	case fetches < g.honestTokens:
+		fmt.Fprintf(w, `{"access_token":%q,"expires_in":7200}`, []string{someToken, laterToken}[min(fetches, 1)])
+	default:
+		g.token(w, told)
+	}
+}
+
+func refuse(errcode int, prefix, suffix string) respond {
+	return func(w http.ResponseWriter, told string) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"errcode": errcode, "errmsg": prefix + told + suffix})
+	}
+}
+
+func page(status int, before, after string) respond {
+	return func(w http.ResponseWriter, told string) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, before+told+after)
+	}
+}
+
+// raw writes bytes that are no sound HTTP, as on a connection out of step.
+func raw(before, after string) respond {
+	return func(w http.ResponseWriter, told string) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, before+told+after)
+	}
+}
+
+// indiscretions are the ways in which a server repeats what it was told.
+var indiscretions = map[string]respond{
+	"refused code":    refuse(40029, "invalid code ", ""),
+	"used code":       refuse(40163, "code been used\n", " rid: 61a2b3c4-0f1e2d3c-4b5a6978"),
+	"busy":            refuse(-1, "", ""),
+	"refused token":   refuse(40001, "", ""),
+	"unknown errcode": refuse(99999, "<", ">"),
+	"number as rid":   refuse(40029, "", " rid: "+someNumber+"-1-1"),
+	"number as req":   refuse(40029, "", ", hints: [ req_id: "+someNumber+" ]"),
+	"page":            page(http.StatusOK, "", ""),
+	"failed gateway":  page(http.StatusBadGateway, "<html>", "</html>"),
+	"not found":       page(http.StatusNotFound, "no page for ", ""),
+	"not HTTP":        raw("", "\r\n\r\n"),
+	// net/http quotes the line that it met in place of a status.
+	"JSON, not HTTP": func(w http.ResponseWriter, _ string) {
+		raw(`{"access_token":"`+laterToken+`","phone_info":{"phoneNumber":"`+someNumber+`"}}`, "\r\n\r\n")(w, "")
+	},
+	"bad header": raw("HTTP/1.1 200 OK\r\n", "\r\n\r\n"),
+	"bad status": raw("HTTP/1.1 ", "\r\n\r\n"),
+	"gateway's JSON": func(w http.ResponseWriter, told string) {
+		w.WriteHeader(http.StatusForbidden)
+		_ = json.NewEncoder(w).Encode(map[string]string{"message": told})
+	},
+	"redirect": func(w http.ResponseWriter, told string) {
+		w.Header().Set("Location", "/?"+url.QueryEscape(told))
+		w.WriteHeader(http.StatusFound)
+	},
+	"another app": func(w http.ResponseWriter, told string) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"phone_info": map[string]any{
+			"phoneNumber": someNumber, "watermark": map[string]any{"appid": told},
+		}})
+	},
+	"truncated": func(w http.ResponseWriter, told string) {
+		w.Header().Set("Content-Length", "9999")
+		_, _ = io.WriteString(w, told)
+	},
+	"string errcode": func(w http.ResponseWriter, told string) {
+		_ = json.NewEncoder(w).Encode(map[string]string{"errcode": told, "errmsg": told})
+	},
+}
+
+// witness collects all that a client tells besides its results.
+type witness struct {
+	t       *testing.T
+	secrets []string
+	mu      sync.Mutex
+	log     bytes.Buffer
+	calls   int
+}
+
+func (w *witness) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(b)
+}
+
+func (w *witness) options() []wxphone.Option {
+	debug := &slog.HandlerOptions{Level: slog.LevelDebug}
+	return []wxphone.Option{
+		wxphone.WithLogger(slog.New(slog.NewJSONHandler(w, debug))),
+		wxphone.WithObserver(func(_ context.Context, call wxphone.Call) {
+			w.calls++
+			for _, verb := range []string{"%v", "%+v", "%#v"} {
+				assertTellsNone(w.t, fmt.Sprintf(verb, call), w.secrets, "a Call under %s", verb)
+			}
+			w.checkError(call.Err)
+		}),
+	}
+}
+
+// checkError looks at every error that unwrapping reaches.
+func (w *witness) checkError(err error) {
+	if err == nil {
+		return
+	}
+	for _, verb := range []string{"%v", "%s", "%q", "%+v", "%#v"} {
+		if !assertTellsNone(w.t, fmt.Sprintf(verb, err), w.secrets, "%T under %s", err, verb) {
+			break // the other verbs tell the same
+		}
+	}
+	switch wrapper := err.(type) { //nolint:errorlint // this walks the tree
+	case interface{ Unwrap() error }:
+		w.checkError(wrapper.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, inner := range wrapper.Unwrap() {
+			w.checkError(inner)
+		}
+	}
+}
+
+func (w *witness) checkLog() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	assert.NotZero(w.t, w.log.Len(), "the debug log shows every exchange")
+	assertTellsNone(w.t, w.log.String(), w.secrets, "the log")
+}
+
+// failWith has client make a call that must fail, and checks what it tells.
+func failWith(t *testing.T, code string, secrets []string, opts ...wxphone.Option) error {
+	t.Helper()
+	w := &witness{t: t, secrets: secrets}
+	client, err := wxphone.New(someAppID, someSecret, append(w.options(), opts...)...)
+	require.NoError(t, err)
+	info, err := client.GetPhoneNumber(context.Background(), code)
+	require.Error(t, err)
+	assert.Nil(t, info)
+	assert.NotZero(t, w.calls)
+	w.checkError(err)
+	w.checkLog()
+	return err
+}
+
+func TestServerThatEchoesRequestsIsNotQuoted(t *testing.T) {
+	t.Parallel()
+	for name, answer := range indiscretions {
+		gossiping(t, name, answer, false)
+	}
+}
+
+// A server knows more than the request at hand: the secret of the token fetch,
+// and the code and token of the call before.
+func TestServerThatRemembersRequestsIsNotQuoted(t *testing.T) {
+	t.Parallel()
+	for name, answer := range indiscretions {
+		gossiping(t, name, answer, true)
+	}
+}
+
+func gossiping(t *testing.T, name string, answer respond, remembers bool) {
+	t.Helper()
+	stages := map[string]func() *gossip{
+		"phone number": func() *gossip { return &gossip{phone: answer, honestTokens: 9} },
+		"first token":  func() *gossip { return &gossip{token: answer} },
+		"second token": func() *gossip { return &gossip{phone: refuse(40001, "", ""), token: answer, honestTokens: 1} },
+	}
+	kinds := map[string]wxphone.Option{"stable": wxphone.WithMaxRetries(0), "classic": wxphone.WithClassicToken()}
+	for stage, newGossip := range stages {
+		for kind, opt := range kinds {
+			t.Run(name+"/"+stage+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				server := newGossip()
+				server.remembers = remembers
+				listener := httptest.NewServer(server)
+				t.Cleanup(listener.Close)
+				failWith(t, someCode, allSecrets, opt, wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(0))
+			})
+		}
+	}
+}
+
+func TestGossipBeforeARetryIsNotLogged(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"busy", "failed gateway", "not HTTP", "truncated"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listener := httptest.NewServer(&gossip{phone: indiscretions[name], honestTokens: 1})
+			t.Cleanup(listener.Close)
+			failWith(t, someCode, allSecrets, wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(1))
+		})
+	}
+}
+
+// What the caller passes as a code need not look like one.
+func TestOddCodesAreHiddenToo(t *testing.T) {
+	t.Parallel()
+	for name, code := range map[string]struct{ sent, secret string }{
+		"quoted":       {`"` + someCode + `"`, someCode},
+		"white space":  {someCode + "\n", someCode},
+		"URL escapes":  {"Zm9v+YmFy/cXV4==&x y", "Zm9v+YmFy/cXV4==&x y"},
+		"a path in it": {"../Zm9v?YmFy#cXV4%2b", "../Zm9v?YmFy#cXV4%2b"},
+	} {
+		for _, answer := range []string{"refused code", "page", "not HTTP"} {
+			t.Run(name+"/"+answer, func(t *testing.T) {
+				t.Parallel()
+				listener := httptest.NewServer(&gossip{phone: indiscretions[answer], honestTokens: 1})
+				t.Cleanup(listener.Close)
+				failWith(t, code.sent, append(slices.Clone(allSecrets), code.secret),
+					wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(0))
+			})
+		}
+	}
+}
+
+// sealed is an error with a secret in it that its text does not show.
+type sealed struct{ detail string }
+
+func (sealed) Error() string { return "proxy failed" }
+
+func TestTalkativeTransportIsCutShort(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		fail   func(told string) error
+		status int
+	}{
+		{"text", func(told string) error { return errors.New("proxy refused " + told) }, 502},
+		{"wrapped", func(told string) error { return fmt.Errorf("proxy: %w", errors.New(told)) }, 502},
+		{"lost answer", func(told string) error { return fmt.Errorf("%s: %w", told, io.EOF) }, 502},
+		{"timeout", func(told string) error { return fmt.Errorf("%s: %w", told, context.DeadlineExceeded) }, 504},
+		{"joined", func(told string) error { return errors.Join(io.EOF, errors.New(told)) }, 502},
+		{"url", func(told string) error { return &url.Error{Op: "Post", URL: "https://h/?" + told, Err: io.EOF} }, 502},
+		{"url in url", func(told string) error {
+			return &url.Error{Op: "Post", URL: "https://h/", Err: &url.Error{Op: "Connect", URL: told, Err: io.EOF}}
+		}, 502},
+		{"read", func(told string) error { return &net.OpError{Op: "read", Net: "tcp", Err: errors.New(told)} }, 502},
+		{"dial", func(told string) error { return &net.OpError{Op: "dial", Net: "tcp", Err: errors.New(told)} }, 502},
+		{"DNS", func(told string) error { return &net.DNSError{Err: told, Name: "api.weixin.qq.com"} }, 502},
+		{"in a field", func(told string) error { return sealed{told} }, 502},
+	}
+	for _, tt := range tests {
+		for stage, hostile := range map[string]string{"phone number": phoneAPI, "stable": stableTokenAPI, "classic": classicTokenAPI} {
+			t.Run(tt.name+"/"+stage, func(t *testing.T) {
+				t.Parallel()
+				transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+					var body []byte
+					if r.Body != nil {
+						body, _ = io.ReadAll(r.Body)
+					}
+					if r.URL.Path == hostile {
+						return nil, tt.fail(fmt.Sprintf("%s %s %s", r.URL, body, r.URL.Query()))
+					}
+					answer := httptest.NewRecorder()
+					fmt.Fprintf(answer, `{"access_token":%q,"expires_in":7200}`, someToken)
+					return answer.Result(), nil
+				})
+				opts := []wxphone.Option{wxphone.WithHTTPClient(&http.Client{Transport: transport}), wxphone.WithMaxRetries(0)}
+				if hostile == classicTokenAPI {
+					opts = append(opts, wxphone.WithClassicToken())
+				}
+				err := failWith(t, someCode, allSecrets, opts...)
+				assert.Equal(t, tt.status, wxphone.HTTPStatus(err), "%v", err)
+				var network *url.Error
+				require.ErrorAs(t, err, &network)
+				assert.True(t, strings.HasSuffix(network.URL, hostile), "the URL without its query: %s", network.URL)
+			})
+		}
+	}
+}
