@@ -1,0 +1,204 @@
+// Package payload reads decrypted WeChat payloads strictly.
+//
+// The ciphertext around a payload has no MAC, so whoever sends it can garble
+// single blocks of plaintext and watch whether the rest still passes. A
+// lenient reader passes a lot: encoding/json repairs invalid UTF-8 and lone
+// surrogates, matches keys in any case, and lets the last duplicate win. This
+// one takes only what encoding/json would read in the same way without repair.
+//
+// Reading allocates nothing, and one that fails still walks its whole input:
+// how long it took says little about where it failed, however much an attacker
+// appends to amplify the difference.
+package payload
+
+// Watermark is the watermark of a payload. AppID is a view of the input.
+type Watermark struct {
+	AppID     []byte
+	Timestamp int64 // Unix seconds; 0 if there was none
+}
+
+// Phone is the payload of the phone number button. The numbers are views of
+// the input.
+type Phone struct {
+	Number      []byte
+	PureNumber  []byte
+	CountryCode []byte
+	Watermark   Watermark
+}
+
+// ReadPhone reads b as a phone payload: one JSON object with phoneNumber,
+// purePhoneNumber, countryCode and watermark, each once and spelled exactly,
+// where the three numbers look like numbers and the first ends with the digits
+// of the second. Unknown keys are skipped, for WeChat may add some.
+func ReadPhone(b []byte) (Phone, bool) {
+	r := reader{buf: b}
+	ok := r.document(inPhone)
+	if !ok {
+		r.spend()
+	}
+	return r.phone, ok
+}
+
+// ReadWatermark reads b as any payload: one JSON object with a watermark, once
+// and spelled exactly. The rest is only checked to be strict JSON.
+func ReadWatermark(b []byte) (Watermark, bool) {
+	r := reader{buf: b}
+	ok := r.document(inData)
+	if !ok {
+		r.spend()
+	}
+	return r.phone.Watermark, ok
+}
+
+const (
+	requiredOfData  = keyWatermark | keyAppID
+	requiredOfPhone = requiredOfData | keyPhoneNumber | keyPurePhoneNumber | keyCountryCode
+)
+
+// document reads the whole input as one object with nothing but white space
+// around it.
+func (r *reader) document(top place) bool {
+	r.space()
+	if !r.object(top, 0) {
+		return false
+	}
+	r.space()
+	if r.pos < len(r.buf) {
+		return false
+	}
+	if top == inData {
+		return r.seen&requiredOfData == requiredOfData
+	}
+	return r.seen&requiredOfPhone == requiredOfPhone &&
+		endsWithDigits(r.phone.Number, r.phone.PureNumber)
+}
+
+// sample is built like the payloads of the phone number button.
+var sample = []byte(`{"phoneNumber":"13800000000","purePhoneNumber":"13800000000",` +
+	`"countryCode":"86","watermark":{"timestamp":1700000000,"appid":"wx0123456789abcdef"}}`)
+
+// spend takes about as long as reading the rest of the input would have. A
+// failure would otherwise come the sooner the earlier the wrong byte stands,
+// which tells what a forged block decrypts to. The rest itself cannot be read
+// any more, so a sample stands in for it, and beyond that, since only long
+// strings make a payload longer, the loop that reads strings.
+func (r *reader) spend() {
+	rest := r.buf[r.pos:]
+	n := min(len(rest), len(sample))
+	standIn := reader{buf: sample[:n]}
+	standIn.document(inPhone)
+	for _, c := range rest[n:] {
+		if class[c] == noClass {
+			break
+		}
+	}
+}
+
+// member reads the value of a key that is at the given place.
+func (r *reader) member(in place, name []byte, depth int) bool {
+	k := lookup(in, name)
+	if k == keyUnknown {
+		return r.value(depth)
+	}
+	if k == keyRefused || r.seen&k != 0 {
+		return false
+	}
+	r.seen |= k
+	switch k {
+	case keyPhoneNumber:
+		return r.number(&r.phone.Number)
+	case keyPurePhoneNumber:
+		return r.number(&r.phone.PureNumber)
+	case keyCountryCode:
+		return r.number(&r.phone.CountryCode)
+	case keyAppID:
+		return r.plainString(&r.phone.Watermark.AppID)
+	case keyTimestamp:
+		return r.timestamp()
+	default:
+		return r.object(inWatermark, depth+1)
+	}
+}
+
+// number reads a telephone number or a part of one, which WeChat sends as a
+// string and has sent as a JSON number.
+func (r *reader) number(into *[]byte) bool {
+	if r.peek() != '"' {
+		return r.digits(into)
+	}
+	if !r.plainString(into) {
+		return false
+	}
+	digits := 0
+	for _, c := range *into {
+		switch {
+		case isDigit(c):
+			digits++
+		case c == '+', c == '-', c == ' ', c == '(', c == ')':
+		default:
+			return false
+		}
+	}
+	return digits > 0
+}
+
+// timestamp reads Unix seconds as a number or as a string of digits.
+func (r *reader) timestamp() bool {
+	var text []byte
+	if r.peek() != '"' {
+		if !r.digits(&text) {
+			return false
+		}
+	} else if !r.plainString(&text) {
+		return false
+	}
+	// Up to 18 digits fit an int64 whatever they are.
+	if len(text) == 0 || len(text) > 18 {
+		return false
+	}
+	var seconds int64
+	for _, c := range text {
+		if !isDigit(c) {
+			return false
+		}
+		seconds = seconds*10 + int64(c-'0')
+	}
+	r.phone.Watermark.Timestamp = seconds
+	return true
+}
+
+// digits reads a JSON number that is a non-negative integer.
+func (r *reader) digits(into *[]byte) bool {
+	start := r.pos
+	ok := r.integer()
+	*into = r.buf[start:r.pos]
+	return ok
+}
+
+// plainString reads a string that is written without escapes. No field that is
+// read here needs one, and WeChat writes none.
+func (r *reader) plainString(into *[]byte) bool {
+	text, escaped, ok := r.str()
+	*into = text
+	return ok && !escaped
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// endsWithDigits reports whether the digits of full end with those of tail.
+func endsWithDigits(full, tail []byte) bool {
+	i := len(full) - 1
+	for j := len(tail) - 1; j >= 0; j-- {
+		if !isDigit(tail[j]) {
+			continue
+		}
+		for i >= 0 && !isDigit(full[i]) {
+			i--
+		}
+		if i < 0 || full[i] != tail[j] {
+			return false
+		}
+		i--
+	}
+	return true
+}

@@ -1,0 +1,376 @@
+package wxphone_test
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxphone/wxphone"
+)
+
+const legacyAppID = "wx0123456789abcdef"
+
+var (
+	legacyKey = []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	legacyIV  = []byte("0123456789abcdef")
+)
+
+type legacyVector struct {
+	Name          string             `json:"name"`
+	AppID         string             `json:"app_id"`
+	SessionKey    wxphone.SessionKey `json:"session_key"`
+	IV            string             `json:"iv"`
+	EncryptedData string             `json:"encrypted_data"`
+	Plaintext     string             `json:"plaintext"`
+}
+
+// readLegacyVectors decodes a file of testdata, a list or a single vector.
+func readLegacyVectors(tb testing.TB, path string) []legacyVector {
+	tb.Helper()
+	raw, err := os.ReadFile(path)
+	require.NoError(tb, err)
+	if !bytes.HasPrefix(raw, []byte("[")) {
+		raw = append(append([]byte("["), raw...), ']')
+	}
+	var vectors []legacyVector
+	require.NoError(tb, json.Unmarshal(raw, &vectors))
+	require.NotEmpty(tb, vectors)
+	return vectors
+}
+
+func encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+func decode64(tb testing.TB, text string) []byte {
+	tb.Helper()
+	b, err := base64.StdEncoding.DecodeString(text)
+	require.NoError(tb, err)
+	return b
+}
+
+func padPKCS7(plaintext []byte) []byte {
+	n := aes.BlockSize - len(plaintext)%aes.BlockSize
+	return append(bytes.Clone(plaintext), bytes.Repeat([]byte{byte(n)}, n)...)
+}
+
+// encryptBlocks encrypts whole blocks under legacyKey and legacyIV, so that a
+// test chooses the padding too.
+func encryptBlocks(tb testing.TB, blocks []byte) []byte {
+	tb.Helper()
+	block, err := aes.NewCipher(legacyKey)
+	require.NoError(tb, err)
+	ciphertext := make([]byte, len(blocks))
+	cipher.NewCBCEncrypter(block, legacyIV).CryptBlocks(ciphertext, blocks)
+	return ciphertext
+}
+
+// openBlocks hands a ciphertext under legacyKey and legacyIV to the decryptor.
+func openBlocks(ciphertext []byte) (*wxphone.PhoneInfo, error) {
+	return wxphone.DecryptPhoneNumber(legacyAppID, wxphone.SessionKey(encode64(legacyKey)), encode64(ciphertext), encode64(legacyIV))
+}
+
+func openText(tb testing.TB, plaintext string) (*wxphone.PhoneInfo, error) {
+	tb.Helper()
+	return openBlocks(encryptBlocks(tb, padPKCS7([]byte(plaintext))))
+}
+
+func legacyPayload(number, pure, country string) string {
+	return fmt.Sprintf(`{"phoneNumber":%q,"purePhoneNumber":%q,"countryCode":%q,"watermark":{"timestamp":1700000000,"appid":%q}}`,
+		number, pure, country, legacyAppID)
+}
+
+func TestVectorsDecrypt(t *testing.T) {
+	t.Parallel()
+	for _, v := range readLegacyVectors(t, "testdata/vectors.json") {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			var want wxphone.PhoneInfo
+			require.NoError(t, json.Unmarshal([]byte(v.Plaintext), &want))
+			require.NotEmpty(t, want.PhoneNumber)
+
+			got, err := wxphone.DecryptPhoneNumber(legacyAppID, v.SessionKey, v.EncryptedData, v.IV)
+			require.NoError(t, err)
+			require.Equal(t, want, *got)
+			require.EqualValues(t, 1700000000, got.Watermark.Timestamp)
+
+			var data map[string]any
+			require.NoError(t, wxphone.DecryptData(legacyAppID, v.SessionKey, v.EncryptedData, v.IV, &data))
+			require.Equal(t, want.PurePhoneNumber, data["purePhoneNumber"])
+
+			_, err = wxphone.DecryptPhoneNumber("wx-another", v.SessionKey, v.EncryptedData, v.IV)
+			require.ErrorIs(t, err, wxphone.ErrDecrypt)
+			require.ErrorIs(t, wxphone.DecryptData("wx-another", v.SessionKey, v.EncryptedData, v.IV, &data), wxphone.ErrDecrypt)
+		})
+	}
+}
+
+func TestOfficialDemoDecryptsAsData(t *testing.T) {
+	t.Parallel()
+	v := readLegacyVectors(t, "testdata/vector_demo.json")[0]
+	var got, want any
+	require.NoError(t, wxphone.DecryptData(v.AppID, v.SessionKey, v.EncryptedData, v.IV, &got))
+	require.NoError(t, json.Unmarshal([]byte(v.Plaintext), &want))
+	require.Equal(t, want, got)
+
+	_, err := wxphone.DecryptPhoneNumber(v.AppID, v.SessionKey, v.EncryptedData, v.IV)
+	require.ErrorIs(t, err, wxphone.ErrDecrypt, "it holds no phone number")
+}
+
+func TestNegativeVectorsFail(t *testing.T) {
+	t.Parallel()
+	for _, v := range readLegacyVectors(t, "testdata/vectors_negative.json") {
+		_, err := wxphone.DecryptPhoneNumber(legacyAppID, v.SessionKey, v.EncryptedData, v.IV)
+		require.ErrorIs(t, err, wxphone.ErrDecrypt, v.Name)
+		require.ErrorIs(t, wxphone.DecryptData(legacyAppID, v.SessionKey, v.EncryptedData, v.IV, new(any)), wxphone.ErrDecrypt, v.Name)
+	}
+}
+
+// A flipped bit garbles a block or alters another; either is noticed, or hits
+// what nobody reads, but never makes another number.
+func TestFlippedBitNeverMakesAnotherNumber(t *testing.T) {
+	t.Parallel()
+	for _, v := range readLegacyVectors(t, "testdata/vectors.json") {
+		good, err := wxphone.DecryptPhoneNumber(legacyAppID, v.SessionKey, v.EncryptedData, v.IV)
+		require.NoError(t, err)
+		key, iv, data := decode64(t, string(v.SessionKey)), decode64(t, v.IV), decode64(t, v.EncryptedData)
+		flip := func(what string, b []byte, mayPass bool) {
+			for bit := 0; bit < 8*len(b); bit++ {
+				b[bit/8] ^= 1 << (bit % 8)
+				got, err := wxphone.DecryptPhoneNumber(legacyAppID, wxphone.SessionKey(encode64(key)), encode64(data), encode64(iv))
+				b[bit/8] ^= 1 << (bit % 8)
+				if mayPass && err == nil {
+					require.Equal(t, good.PhoneNumber, got.PhoneNumber, "%s: bit %d of %s", v.Name, bit, what)
+					require.Equal(t, good.PurePhoneNumber, got.PurePhoneNumber)
+					continue
+				}
+				require.ErrorIs(t, err, wxphone.ErrDecrypt, "%s: bit %d of %s", v.Name, bit, what)
+			}
+		}
+		flip("ciphertext", data, true)
+		// The iv alters exactly {"phoneNumber":" and the key everything.
+		flip("iv", iv, false)
+		flip("key", key, false)
+	}
+}
+
+func TestFlippedBase64NeverMakesAnotherNumber(t *testing.T) {
+	t.Parallel()
+	v := readLegacyVectors(t, "testdata/vectors.json")[0]
+	texts := []string{string(v.SessionKey), v.EncryptedData, v.IV}
+	for which := range texts {
+		for i := range texts[which] {
+			for bit := 0; bit < 8; bit++ {
+				changed := append([]string(nil), texts...)
+				b := []byte(changed[which])
+				b[i] ^= 1 << bit
+				changed[which] = string(b)
+				_, err := wxphone.DecryptPhoneNumber(legacyAppID, wxphone.SessionKey(changed[0]), changed[1], changed[2])
+				require.ErrorIs(t, err, wxphone.ErrDecrypt, "argument %d, byte %d, bit %d", which, i, bit)
+			}
+		}
+	}
+}
+
+func TestSpacesAreReadAsPlus(t *testing.T) {
+	t.Parallel()
+	for _, v := range readLegacyVectors(t, "testdata/vectors.json") {
+		require.Contains(t, v.EncryptedData, "+")
+		data := strings.ReplaceAll(v.EncryptedData, "+", " ")
+		_, err := wxphone.DecryptPhoneNumber(legacyAppID, v.SessionKey, data, v.IV)
+		require.NoError(t, err, v.Name)
+	}
+	iv := append([]byte{0xfb, 0xef, 0xbe}, legacyIV[3:]...) // "++++" in base64
+	block, err := aes.NewCipher(legacyKey)
+	require.NoError(t, err)
+	data := padPKCS7([]byte(legacyPayload("13800000000", "13800000000", "86")))
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(data, data)
+	spaced := strings.ReplaceAll(encode64(iv), "+", " ")
+	require.Contains(t, spaced, "    ")
+	_, err = wxphone.DecryptPhoneNumber(legacyAppID, wxphone.SessionKey(encode64(legacyKey)), encode64(data), spaced)
+	require.NoError(t, err)
+}
+
+func TestEveryLengthOfPaddingDecrypts(t *testing.T) {
+	t.Parallel()
+	for spaces := 0; spaces < 2*aes.BlockSize; spaces++ {
+		_, err := openText(t, legacyPayload("13800000000", "13800000000", "86")+strings.Repeat(" ", spaces))
+		require.NoError(t, err, "%d spaces", spaces)
+	}
+}
+
+func TestFormsOfNumbers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		number, pure, country string
+		ok                    bool
+	}{
+		{"13800000000", "13800000000", "86", true},
+		{"+8613800000000", "13800000000", "86", true},
+		{"+86 138-0000-0000", "13800000000", "+86", true},
+		{"+1 (206) 660-0001", "12066600001", "1", true},
+		{"51234567", "+85251234567", "852", false},
+		{"13800000000", "13800000001", "86", false},
+		{"", "", "86", false},
+		{"13800000000", "", "86", false},
+		{"13800000000", "13800000000", "", false},
+		{"13800000000", "+", "86", false},
+		{"138000000O0", "138000000O0", "86", false},
+		{"13800000000", "13800000000", "CN", false},
+		{"１３８", "１３８", "86", false},
+	} {
+		got, err := openText(t, legacyPayload(c.number, c.pure, c.country))
+		if !c.ok {
+			require.ErrorIs(t, err, wxphone.ErrDecrypt, "%+v", c)
+			continue
+		}
+		require.NoError(t, err, "%+v", c)
+		require.Equal(t, []string{c.number, c.pure, c.country}, []string{got.PhoneNumber, got.PurePhoneNumber, got.CountryCode})
+	}
+}
+
+func TestOnlyCanonicalBase64IsTaken(t *testing.T) {
+	t.Parallel()
+	v := readLegacyVectors(t, "testdata/vectors.json")[0]
+	for name, change := range map[string]func(string) string{
+		"line break":     func(s string) string { return s[:8] + "\r\n" + s[8:] },
+		"no padding":     func(s string) string { return strings.TrimRight(s, "=") },
+		"more padding":   func(s string) string { return s + "=" },
+		"trailing bits":  func(s string) string { return s[:len(s)-3] + "B==" },
+		"url alphabet":   func(s string) string { return "-_" + s[2:] },
+		"trailing space": func(s string) string { return s + " " },
+		"empty":          func(string) string { return "" },
+	} {
+		for i := 0; i < 3; i++ {
+			args := []string{string(v.SessionKey), v.EncryptedData, v.IV}
+			args[i] = change(args[i])
+			_, err := wxphone.DecryptPhoneNumber(legacyAppID, wxphone.SessionKey(args[0]), args[1], args[2])
+			require.ErrorIs(t, err, wxphone.ErrDecrypt, "%s in argument %d", name, i)
+		}
+	}
+}
+
+func TestOversizedDataIsRefused(t *testing.T) {
+	t.Parallel()
+	text := legacyPayload("13800000000", "13800000000", "86")
+	_, err := openText(t, text+strings.Repeat(" ", 48000-len(text)))
+	require.NoError(t, err)
+	_, err = openText(t, text+strings.Repeat(" ", 49152-len(text)))
+	require.ErrorIs(t, err, wxphone.ErrDecrypt)
+}
+
+func TestProgrammersMistakesAreInvalidArguments(t *testing.T) {
+	t.Parallel()
+	v := readLegacyVectors(t, "testdata/vectors.json")[0]
+	_, err := wxphone.DecryptPhoneNumber("", v.SessionKey, v.EncryptedData, v.IV)
+	require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+	require.ErrorContains(t, err, "appID")
+	err = wxphone.DecryptData("", v.SessionKey, v.EncryptedData, v.IV, new(any))
+	require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+	require.ErrorContains(t, err, "appID")
+	for _, target := range []any{nil, (*wxphone.PhoneInfo)(nil), wxphone.PhoneInfo{}, map[string]any{}, 1, func() {}} {
+		err = wxphone.DecryptData(legacyAppID, v.SessionKey, v.EncryptedData, v.IV, target)
+		require.ErrorIs(t, err, wxphone.ErrInvalidArgument, "%T", target)
+		require.NotErrorIs(t, err, wxphone.ErrDecrypt)
+	}
+}
+
+func TestDataTargetIsUntouchedOnFailure(t *testing.T) {
+	t.Parallel()
+	type target struct {
+		PhoneNumber string
+		CountryCode int
+	}
+	v := readLegacyVectors(t, "testdata/vectors.json")[0] // its countryCode is a string
+	got := target{"before", 1}
+	err := wxphone.DecryptData(legacyAppID, v.SessionKey, v.EncryptedData, v.IV, &got)
+	require.ErrorIs(t, err, wxphone.ErrDecrypt)
+	require.Equal(t, target{"before", 1}, got)
+
+	kept := map[string]any{"before": true}
+	blocks := padPKCS7([]byte(legacyPayload("13800000000", "13800000000", "86")))
+	blocks[len(blocks)-2] ^= 1
+	err = wxphone.DecryptData(legacyAppID, wxphone.SessionKey(encode64(legacyKey)), encode64(encryptBlocks(t, blocks)), encode64(legacyIV), &kept)
+	require.ErrorIs(t, err, wxphone.ErrDecrypt)
+	require.Equal(t, map[string]any{"before": true}, kept)
+}
+
+func TestDataIsDecodedAfresh(t *testing.T) {
+	t.Parallel()
+	v := readLegacyVectors(t, "testdata/vectors.json")[0]
+	got := map[string]any{"before": true}
+	require.NoError(t, wxphone.DecryptData(legacyAppID, v.SessionKey, v.EncryptedData, v.IV, &got))
+	require.NotContains(t, got, "before")
+	require.Contains(t, got, "phoneNumber")
+}
+
+// OpenSSL encrypts with code that shares nothing with ours.
+func TestOpenSSLCiphertextsDecrypt(t *testing.T) {
+	t.Parallel()
+	openssl, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is not on PATH: nothing to compare with")
+	}
+	rng := rand.New(rand.NewSource(1))
+	for i := 0; i < 50; i++ {
+		key, iv := make([]byte, 16), make([]byte, 16)
+		rng.Read(key)
+		rng.Read(iv)
+		note := make([]rune, rng.Intn(300))
+		for j := range note {
+			note[j] = rune(rng.Intn(0xD800)) // from controls to Hangul
+		}
+		pure := fmt.Sprint(1e10 + rng.Int63n(1e10))
+		want := map[string]any{
+			"phoneNumber": "+86" + pure, "purePhoneNumber": pure, "countryCode": "86", "note": string(note),
+			"watermark": map[string]any{"timestamp": float64(rng.Int63n(1 << 40)), "appid": legacyAppID},
+		}
+		plaintext, err := json.Marshal(want)
+		require.NoError(t, err)
+		cmd := exec.Command(openssl, "enc", "-aes-128-cbc", "-K", hex.EncodeToString(key), "-iv", hex.EncodeToString(iv))
+		cmd.Stdin = bytes.NewReader(plaintext)
+		ciphertext, err := cmd.Output()
+		require.NoError(t, err)
+
+		sessionKey, data := wxphone.SessionKey(encode64(key)), encode64(ciphertext)
+		phone, err := wxphone.DecryptPhoneNumber(legacyAppID, sessionKey, data, encode64(iv))
+		require.NoError(t, err)
+		require.Equal(t, pure, phone.PurePhoneNumber)
+		require.Equal(t, "+86"+pure, phone.PhoneNumber)
+		var got map[string]any
+		require.NoError(t, wxphone.DecryptData(legacyAppID, sessionKey, data, encode64(iv), &got))
+		require.Equal(t, want, got)
+	}
+}
+
+func FuzzDecryptPhoneNumber(f *testing.F) {
+	for _, path := range []string{"testdata/vectors.json", "testdata/vectors_negative.json", "testdata/vector_demo.json"} {
+		for _, v := range readLegacyVectors(f, path) {
+			f.Add(string(v.SessionKey), v.EncryptedData, v.IV)
+		}
+	}
+	f.Add("", "", "")
+	f.Fuzz(func(t *testing.T, key, data, iv string) {
+		phone, err := wxphone.DecryptPhoneNumber(legacyAppID, wxphone.SessionKey(key), data, iv)
+		if (err == nil) != (phone != nil) {
+			t.Fatalf("%v and %v at once", phone, err)
+		}
+		if err != nil {
+			require.ErrorIs(t, err, wxphone.ErrDecrypt)
+		}
+		var data1 any
+		if err := wxphone.DecryptData(legacyAppID, wxphone.SessionKey(key), data, iv, &data1); err != nil {
+			require.ErrorIs(t, err, wxphone.ErrDecrypt)
+			require.Nil(t, phone, "a phone payload is a payload")
+		}
+	})
+}
