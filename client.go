@@ -15,7 +15,7 @@ import (
 // Client calls WeChat for one mini-program. Make it with [New], once per appid
 // and process, and use it from any number of goroutines; there is nothing to
 // close.
-type Client struct {
+type Client struct { //nolint:recvcheck // Format has a value receiver, so that a copied Client prints no secret either
 	appID   string
 	account *account    // nil in a Client that New did not make
 	tokens  TokenSource // nil where calls carry no access_token
@@ -56,15 +56,30 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 
 		watermarkMaxAge: o.watermarkMaxAge,
 	}
+	c.tokens = o.tokenSource(c.gateway, c.account)
+	return c, nil
+}
+
+// tokenSource returns where the Client's access_tokens come from, or nil if
+// its calls carry none.
+func (o *options) tokenSource(g *gateway, a *account) TokenSource {
+	cache := []CacheOption{WithCacheLogger(o.log)}
 	switch {
 	case o.source != nil:
-		c.tokens = o.source
+		return o.source
+	case o.tokenless:
+		return nil
 	case o.classic:
-		c.tokens = newTokenCache(&classicSource{c.gateway, c.account}, WithCacheLogger(o.log))
-	case !o.tokenless:
-		c.tokens = newTokenCache(&stableSource{c.gateway, c.account}, WithCacheLogger(o.log))
+		if o.store != nil {
+			cache = append(cache, WithCacheStore(o.store, "wxphone:classic:"+a.appID), withExclusiveFetch())
+		}
+		return newTokenCache(&classicSource{g, a}, cache...)
+	default:
+		if o.store != nil {
+			cache = append(cache, WithCacheStore(o.store, "wxphone:stable:"+a.appID))
+		}
+		return newTokenCache(&stableSource{g, a}, cache...)
 	}
-	return c, nil
 }
 
 // checkCredential refuses what a copied console field or a file's last line
@@ -81,7 +96,7 @@ func checkCredential(name, value string) error {
 
 // Format implements [fmt.Formatter]: every verb prints the appid and no
 // secret.
-func (c Client) Format(f fmt.State, _ rune) { //nolint:recvcheck // so that a copied Client prints no secret either
+func (c Client) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "wxphone.Client("+c.appID+")")
 }
 

@@ -329,7 +329,7 @@ func networkStatus(err net.Error) int {
 // right under it.
 func isTimeout(err error) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if e, ok := err.(interface{ Timeout() bool }); ok && e.Timeout() { //nolint:errorlint // this is the walk
+		if e, ok := err.(interface{ Timeout() bool }); ok && e.Timeout() {
 			return true
 		}
 	}

@@ -100,13 +100,20 @@ func (g *gateway) pause(ctx context.Context, req *request, last error) error {
 	req.retries++
 	g.log.WarnContext(ctx, "wxphone: trying again",
 		"endpoint", req.path, "attempt", req.attempts, "wait", wait, "error", last)
-	timer := time.NewTimer(wait)
+	if err := sleep(ctx, wait); err != nil {
+		return fmt.Errorf("wxphone: %s: %w while waiting to try again after: %w", req.path, err, last)
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wxphone: %s: %w while waiting to try again after: %w", req.path, ctx.Err(), last)
+		return ctx.Err()
 	}
 }
 

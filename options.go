@@ -18,6 +18,7 @@ type options struct {
 	baseURL    *host
 	fallbacks  []host
 	source     TokenSource
+	store      TokenStore
 	classic    bool
 	tokenless  bool
 	maxRetries int
@@ -48,6 +49,8 @@ func newOptions(opts []Option) (*options, error) {
 // conflict reports options that exclude each other.
 func (o *options) conflict() error {
 	switch {
+	case o.source != nil && o.store != nil:
+		return invalid("WithTokenStore", "excludes WithTokenSource; give the store to CacheTokens")
 	case o.source != nil && o.classic:
 		return invalid("WithClassicToken", "excludes WithTokenSource")
 	case o.source != nil && o.tokenless:
@@ -144,6 +147,22 @@ func WithTokenSource(src TokenSource) Option {
 			return invalid("WithTokenSource", "has a nil source")
 		}
 		o.source = src
+		return nil
+	}
+}
+
+// WithTokenStore shares the access_token with other processes through store,
+// under a key with the appid and the kind of token. Processes with stable
+// tokens do without: each gets the same token from WeChat, and a store that is
+// down only costs requests. With [WithClassicToken] the store is what keeps
+// processes from retiring each other's token; it should be a [TokenLocker],
+// and while it is down no process fetches.
+func WithTokenStore(store TokenStore) Option {
+	return func(o *options) error {
+		if store == nil {
+			return invalid("WithTokenStore", "has a nil store")
+		}
+		o.store = store
 		return nil
 	}
 }

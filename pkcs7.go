@@ -32,6 +32,6 @@ func unpadPKCS7(b []byte) (length, good int) {
 func blankTail(b []byte, length int) {
 	for i := len(b) - aes.BlockSize; i < len(b); i++ {
 		beyond := subtle.ConstantTimeLessOrEq(length, i)
-		b[i] = byte(subtle.ConstantTimeSelect(beyond, ' ', int(b[i])))
+		b[i] = byte(subtle.ConstantTimeSelect(beyond, ' ', int(b[i]))) //nolint:gosec // both choices are bytes
 	}
 }

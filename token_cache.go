@@ -75,6 +75,10 @@ type tokenCache struct {
 	log    *slog.Logger
 	broken error // what was wrong with the options
 
+	store     TokenStore // nil for this process alone
+	key       string
+	exclusive bool // a fetch retires the token that other processes use
+
 	current atomic.Pointer[cachedToken] // written under mu only
 
 	mu        sync.Mutex
@@ -203,9 +207,10 @@ func (c *tokenCache) takeOff(ctx context.Context) {
 		defer unbound()
 		// Only a source that ends its goroutine leaves anything to land here.
 		defer c.land(f, Token{}, errors.New("wxphone: the token source ended its goroutine"), true)
-		token, err := guard(ctx, c.src.Token)
-		if !c.land(f, token, err, false) {
-			c.land(f, c.force(ctx, token), nil, true)
+		token, considered, err := c.obtain(ctx)
+		if !c.land(f, token, err, considered) {
+			token, _, err = c.obtain(ctx)
+			c.land(f, token, err, true)
 		}
 	}()
 }
@@ -229,10 +234,29 @@ func describePanic(v any) string {
 	return fmt.Sprintf("with a value of type %T", v)
 }
 
+// fetch asks the source, and has it forced to make another token if it hands
+// the refused one out again. considered is true if it still does.
+func (c *tokenCache) fetch(ctx context.Context) (token Token, considered bool, err error) {
+	token, err = guard(ctx, c.src.Token)
+	if err != nil || !c.isRejected(token) {
+		return token, false, err
+	}
+	if c.mayForce() {
+		token = c.force(ctx, token)
+	}
+	return token, c.isRejected(token), nil
+}
+
+func (c *tokenCache) isRejected(token Token) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rejected != "" && token.AccessToken == c.rejected
+}
+
 // land ends a flight with its result. It returns false, and leaves the flight
-// under way, if the source handed a refused token out again and is now to be
-// forced to make another; that was then paid from the budget.
-func (c *tokenCache) land(f *flight, token Token, err error, final bool) bool {
+// under way, if its token was refused after it was obtained and nothing has
+// been done about that yet.
+func (c *tokenCache) land(f *flight, token Token, err error, considered bool) bool {
 	c.mu.Lock()
 	if c.flight != f {
 		c.mu.Unlock()
@@ -243,7 +267,7 @@ func (c *tokenCache) land(f *flight, token Token, err error, final bool) bool {
 		err = checkFetched(token, now)
 	}
 	refused := err == nil && token.AccessToken == c.rejected
-	if refused && !final && c.mayForce(now) {
+	if refused && !considered {
 		c.mu.Unlock()
 		return false
 	}
@@ -332,6 +356,7 @@ func (c *tokenCache) InvalidateToken(ctx context.Context, rejected string) error
 		return nil
 	}
 	c.log.WarnContext(ctx, "wxphone: WeChat refused the access_token")
+	c.forget(ctx, rejected)
 	if invalidator, ok := c.src.(TokenInvalidator); ok {
 		return invalidator.InvalidateToken(ctx, rejected)
 	}

@@ -43,10 +43,11 @@ func (b *forceBudget) take(now time.Time) bool {
 }
 
 // mayForce takes a forced refresh from the budget if the source can do one.
-// The caller holds mu.
-func (c *tokenCache) mayForce(now time.Time) bool {
+func (c *tokenCache) mayForce() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	_, able := c.src.(tokenForcer)
-	return able && c.forced.take(now)
+	return able && c.forced.take(time.Now())
 }
 
 // force returns the token of a forced refresh, or the refused one if that

@@ -36,7 +36,7 @@ func failure(errcode int, errmsg string, now time.Time) outcome {
 func newRID(now time.Time) string {
 	var b [8]byte
 	random(b[:])
-	return fmt.Sprintf("%08x-%08x-%08x", uint32(now.Unix()), b[:4], b[4:])
+	return fmt.Sprintf("%08x-%08x-%08x", now.Unix()&0xffffffff, b[:4], b[4:])
 }
 
 // messages are WeChat's texts; they change now and then, so tests should go by

@@ -72,7 +72,7 @@ func plaintext(payload any) []byte {
 // pad returns a copy of text with PKCS#7 padding.
 func pad(text []byte, blockSize int) []byte {
 	n := blockSize - len(text)%blockSize
-	return append(bytes.Clone(text), bytes.Repeat([]byte{byte(n)}, n)...)
+	return append(bytes.Clone(text), bytes.Repeat([]byte{byte(n)}, n)...) //nolint:gosec // n is 1 to 16
 }
 
 // digest is how checkencryptedmsg names a piece of data: by its base64 text.

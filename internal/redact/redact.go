@@ -215,7 +215,7 @@ func (e *scrubbed) Temporary() bool { return e.timeout }
 
 func (e *scrubbed) Is(target error) bool {
 	for _, known := range e.is {
-		if known == target { //nolint:errorlint // errors.Is calls this
+		if known == target {
 			return true
 		}
 	}

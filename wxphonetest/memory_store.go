@@ -1,0 +1,106 @@
+package wxphonetest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/wxphone/wxphone"
+)
+
+// MemoryStore is a [wxphone.TokenStore] and [wxphone.TokenLocker] in memory,
+// for tests of several Clients that share a token. Its zero value is ready.
+type MemoryStore struct {
+	mu     sync.Mutex
+	tokens map[string]wxphone.Token
+	locks  map[string]*memoryLock
+	down   error
+}
+
+// memoryLock is one taking of a lock: its identity tells it from the next.
+type memoryLock struct{ until time.Time }
+
+// SetDown makes every method fail with err from now on, or work again if err
+// is nil.
+func (s *MemoryStore) SetDown(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = err
+}
+
+// Load implements [wxphone.TokenStore].
+func (s *MemoryStore) Load(ctx context.Context, key string) (wxphone.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unavailable(ctx); err != nil {
+		return wxphone.Token{}, err
+	}
+	token, ok := s.tokens[key]
+	if !ok || !time.Now().Before(token.ExpiresAt) {
+		return wxphone.Token{}, wxphone.ErrTokenNotFound
+	}
+	return token, nil
+}
+
+// Save implements [wxphone.TokenStore].
+func (s *MemoryStore) Save(ctx context.Context, key string, token wxphone.Token) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unavailable(ctx); err != nil {
+		return err
+	}
+	if s.tokens == nil {
+		s.tokens = make(map[string]wxphone.Token)
+	}
+	s.tokens[key] = token
+	return nil
+}
+
+// DeleteIf implements [wxphone.TokenStore].
+func (s *MemoryStore) DeleteIf(ctx context.Context, key, accessToken string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unavailable(ctx); err != nil {
+		return err
+	}
+	if s.tokens[key].AccessToken == accessToken {
+		delete(s.tokens, key)
+	}
+	return nil
+}
+
+// TryLock implements [wxphone.TokenLocker].
+func (s *MemoryStore) TryLock(ctx context.Context, key string, ttl time.Duration) (unlock func(context.Context) error, ok bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unavailable(ctx); err != nil {
+		return nil, false, err
+	}
+	if held := s.locks[key]; held != nil && time.Now().Before(held.until) {
+		return nil, false, nil
+	}
+	if s.locks == nil {
+		s.locks = make(map[string]*memoryLock)
+	}
+	mine := &memoryLock{until: time.Now().Add(ttl)}
+	s.locks[key] = mine
+	return func(ctx context.Context) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.unavailable(ctx); err != nil {
+			return err
+		}
+		if s.locks[key] == mine {
+			delete(s.locks, key)
+		}
+		return nil
+	}, true, nil
+}
+
+// unavailable is why a call fails before it does anything. The caller holds mu.
+func (s *MemoryStore) unavailable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.down
+}
