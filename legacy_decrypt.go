@@ -73,7 +73,7 @@ func DecryptPhoneNumber(appID string, key SessionKey, encryptedData, iv string) 
 // stricter and should be preferred for phone numbers.
 //
 // The value is decoded afresh, so that nothing of the old one remains in it,
-// and it stays untouched on failure. The payload must be strict JSON with
+// and it stays untouched on failure. No age limit applies. The payload must be strict JSON with
 // valid UTF-8 throughout and name appID in its watermark. Anything else,
 // including a payload that does not fit v, is the same [ErrDecrypt] as there.
 // An empty appID, and a v that is not a pointer or is nil, is
@@ -274,7 +274,13 @@ func (c *Client) CheckEncryptedData(ctx context.Context, encryptedData string) (
 // VerifyPhoneNumber asks WeChat with [Client.CheckEncryptedData] whether it
 // made encryptedData, and only then decrypts it as [Client.DecryptPhoneNumber]
 // does. So even a leaked session_key forges no number. Data that WeChat did
-// not make is [ErrDecrypt].
+// not make is [ErrDecrypt]. Genuine data is accepted as often as it is sent:
+// bound its age with [WithWatermarkMaxAge], and let the time of each user's
+// last accepted watermark only grow if a replay would do harm.
+//
+// ErrDecrypt has two honest causes, which [Client.CheckSessionKey] tells
+// apart. If it says that key is stale, the mini-program must log in again; if
+// key is current, the data is older than the key and another tap is enough.
 //
 // It costs one request. The new flow, [Client.GetPhoneNumber], is as safe and
 // simpler where the mini-program's base library is 2.21.2 or later.

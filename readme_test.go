@@ -125,14 +125,20 @@ func goCommand(t *testing.T, dir string, args ...string) {
 
 func TestREADMEFragmentsAreTestedElsewhere(t *testing.T) {
 	t.Parallel()
-	sources := []string{
-		unindent(readFile(t, "example_test.go")),
-		unindent(readFile(t, filepath.Join("examples", "quickstart", "main.go"))),
+	var sources []string
+	for _, name := range []string{
+		"example_test.go",
+		"legacy_example_test.go",
+		"legacy_flow_example_test.go",
+		filepath.Join("examples", "quickstart", "main.go"),
+		filepath.Join("examples", "legacy", "main.go"),
+	} {
+		sources = append(sources, unindent(readFile(t, name)))
 	}
 	_, fragments := readmeGo(t)
 	for _, fragment := range fragments {
 		if !containsAny(sources, unindent(fragment)) {
-			t.Errorf("neither example_test.go nor the quickstart has these lines of README.md:\n%s", fragment)
+			t.Errorf("no example has these lines of README.md:\n%s", fragment)
 		}
 	}
 }
@@ -176,24 +182,52 @@ func readmeRows(t *testing.T, first string) [][]string {
 	return rows
 }
 
-func TestREADMEOptionsExist(t *testing.T) {
+func TestREADMEHasTheOptionsThatExist(t *testing.T) {
 	t.Parallel()
-	parsed, err := parser.ParseFile(token.NewFileSet(), "options.go", nil, 0)
+	exist := optionNames(t)
+	described := make(map[string]bool)
+	for _, row := range readmeRows(t, "^`With") {
+		name, _, _ := strings.Cut(strings.Trim(row[0], "`"), "(")
+		described[name] = true
+		if !exist[name] {
+			t.Errorf("there is no option %s", name)
+		}
+	}
+	for name := range exist {
+		if !described[name] {
+			t.Errorf("README.md does not describe %s", name)
+		}
+	}
+}
+
+// optionNames returns the names of the exported functions that return an
+// Option.
+func optionNames(t *testing.T) map[string]bool {
+	t.Helper()
+	sources, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	exist := make(map[string]bool)
-	for _, decl := range parsed.Decls {
-		if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil {
-			exist[f.Name.Name] = true
+	names := make(map[string]bool)
+	for _, source := range sources {
+		if strings.HasSuffix(source, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range parsed.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || f.Recv != nil || !f.Name.IsExported() || f.Type.Results.NumFields() != 1 {
+				continue
+			}
+			if result, ok := f.Type.Results.List[0].Type.(*ast.Ident); ok && result.Name == "Option" {
+				names[f.Name.Name] = true
+			}
 		}
 	}
-	for _, row := range readmeRows(t, "^`With") {
-		name, _, _ := strings.Cut(strings.Trim(row[0], "`"), "(")
-		if !exist[name] {
-			t.Errorf("options.go has no %s", name)
-		}
-	}
+	return names
 }
 
 func TestREADMEErrcodesAreRight(t *testing.T) {
@@ -210,6 +244,8 @@ func TestREADMEErrcodesAreRight(t *testing.T) {
 		"ErrRateLimited":    wxphone.ErrRateLimited,
 		"ErrQuotaExhausted": wxphone.ErrQuotaExhausted,
 		"ErrUnauthorized":   wxphone.ErrUnauthorized,
+		"ErrSessionExpired": wxphone.ErrSessionExpired,
+		"ErrNoPhoneNumber":  wxphone.ErrNoPhoneNumber,
 	}
 	errcode := regexp.MustCompile("`(-?[0-9]+)`")
 	for _, row := range readmeRows(t, "^`-?[0-9]+`") {
