@@ -1,0 +1,143 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"github.com/bsm/redislock"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wxphone/wxphone"
+)
+
+// Store is a [wxphone.TokenStore] and [wxphone.TokenLocker] in Redis. It is
+// safe for concurrent use, and prints without what is in it.
+type Store struct {
+	client redis.UniversalClient
+	locks  *redislock.Client
+	prefix string
+	// schemes are the ways in which a value may be written. New ones are
+	// written in the first.
+	schemes []scheme
+}
+
+var (
+	_ wxphone.TokenStore  = (*Store)(nil)
+	_ wxphone.TokenLocker = (*Store)(nil)
+)
+
+// New returns a Store that uses client, which may be a *redis.Client, a
+// *redis.ClusterClient or a *redis.Ring. It does not connect, and never closes
+// client. The error wraps [wxphone.ErrInvalidArgument] if client or an option
+// is nil, or an option's argument is of no use.
+func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, invalid("New has a nil client")
+	}
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{client: client, locks: redislock.New(client), prefix: o.prefix, schemes: o.schemes()}, nil
+}
+
+// Format implements [fmt.Formatter]: no verb prints the keys or the client's
+// password.
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redisstore.Store") }
+
+// Load implements [wxphone.TokenStore]. For a value that is there but cannot
+// be read the error wraps [wxphone.ErrTokenNotFound] and says why.
+func (s *Store) Load(ctx context.Context, key string) (wxphone.Token, error) {
+	name := s.prefix + key
+	value, err := s.client.Get(ctx, name).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return wxphone.Token{}, wxphone.ErrTokenNotFound
+	case redis.HasErrorPrefix(err, "WRONGTYPE"):
+		err = errWrongType // Save replaces it, so it is no reason to call Redis down
+	case err != nil:
+		return wxphone.Token{}, failed("load", err)
+	}
+	var token wxphone.Token
+	if err == nil {
+		token, err = decode(s.schemes, name, value)
+	}
+	if err != nil {
+		return wxphone.Token{}, fmt.Errorf("redisstore: the value of %q %w: %w", name, err, wxphone.ErrTokenNotFound)
+	}
+	// Redis deletes it by its own clock and a millisecond late.
+	if !time.Now().Before(token.ExpiresAt) {
+		return wxphone.Token{}, wxphone.ErrTokenNotFound
+	}
+	return token, nil
+}
+
+// Save implements [wxphone.TokenStore]. To save a token that has expired is to
+// delete what is there. A token without a value or without an expiry is
+// refused with [wxphone.ErrInvalidArgument].
+func (s *Store) Save(ctx context.Context, key string, token wxphone.Token) error {
+	if token.AccessToken == "" || token.ExpiresAt.IsZero() {
+		return invalid("Save needs a token and its expiry")
+	}
+	name := s.prefix + key
+	life := time.Until(token.ExpiresAt)
+	if life <= 0 {
+		if err := s.client.Del(ctx, name).Err(); err != nil {
+			return failed("save", err)
+		}
+		return nil
+	}
+	value, err := s.schemes[0].encode(name, token)
+	if err != nil {
+		return err
+	}
+	// A span of time rather than a point in it: the server's clock may be off.
+	if err := s.client.Set(ctx, name, value, wholeMillis(life)).Err(); err != nil {
+		return failed("save", err)
+	}
+	return nil
+}
+
+// deleteIf deletes KEYS[1] if its value begins with one of ARGV. It needs no
+// more than the beginning, since that holds the fingerprint of the token; the
+// rest differs from one encryption of a token to the next.
+var deleteIf = redis.NewScript(`
+local value = redis.pcall("get", KEYS[1])
+if type(value) == "table" and value.err and not string.find(value.err, "WRONGTYPE", 1, true) then
+	return value
+end
+if type(value) ~= "string" then
+	return 0
+end
+for _, header in ipairs(ARGV) do
+	if string.sub(value, 1, #header) == header then
+		return redis.call("del", KEYS[1])
+	end
+end
+return 0`)
+
+// DeleteIf implements [wxphone.TokenStore], in one Lua script.
+func (s *Store) DeleteIf(ctx context.Context, key, accessToken string) error {
+	name := s.prefix + key
+	headers := make([]any, 0, len(s.schemes))
+	for _, scheme := range s.schemes {
+		headers = append(headers, scheme.header(name, accessToken))
+	}
+	if err := deleteIf.Run(ctx, s.client, []string{name}, headers...).Err(); err != nil {
+		return failed("delete", err)
+	}
+	return nil
+}
+
+// wholeMillis rounds d up to the milliseconds that Redis counts in: 0 would
+// mean forever in one command and an error in another.
+func wholeMillis(d time.Duration) time.Duration {
+	if rest := d % time.Millisecond; rest != 0 {
+		d += time.Millisecond - rest
+	}
+	return d
+}
