@@ -2,14 +2,10 @@ package wxphone
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
-
-	"github.com/wxphone/wxphone/internal/redact"
-	"github.com/wxphone/wxphone/internal/wire"
 )
 
 // Client calls WeChat for one mini-program. Make it with [New], once per appid
@@ -17,9 +13,10 @@ import (
 // close.
 type Client struct { //nolint:recvcheck // Format has a value receiver, so that a copied Client prints no secret either
 	appID   string
-	account *account    // nil in a Client that New did not make
-	tokens  TokenSource // nil where calls carry no access_token
-	gateway *gateway
+	account *account // nil in a Client that New did not make
+	caller  *caller
+
+	component *Component // of a mini-program that a platform calls for, or nil
 
 	watermarkMaxAge time.Duration // 0 for no limit
 }
@@ -52,34 +49,38 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 	c := &Client{
 		appID:   appID,
 		account: &account{appID: appID, secret: secret},
-		gateway: o.gateway(),
+		caller:  &caller{gateway: o.gateway(appID)},
 
 		watermarkMaxAge: o.watermarkMaxAge,
 	}
-	c.tokens = o.tokenSource(c.gateway, c.account)
+	c.caller.tokens = o.tokenSource(c.caller.gateway, c.account)
 	return c, nil
 }
 
 // tokenSource returns where the Client's access_tokens come from, or nil if
 // its calls carry none.
 func (o *options) tokenSource(g *gateway, a *account) TokenSource {
-	cache := []CacheOption{WithCacheLogger(o.log)}
 	switch {
 	case o.source != nil:
 		return o.source
 	case o.tokenless:
 		return nil
 	case o.classic:
-		if o.store != nil {
-			cache = append(cache, WithCacheStore(o.store, "wxphone:classic:"+a.appID), withExclusiveFetch())
-		}
+		cache := append(o.cacheOptions("wxphone:classic:"+a.appID), withExclusiveFetch())
 		return newTokenCache(&classicSource{g, a}, cache...)
 	default:
-		if o.store != nil {
-			cache = append(cache, WithCacheStore(o.store, "wxphone:stable:"+a.appID))
-		}
-		return newTokenCache(&stableSource{g, a}, cache...)
+		return newTokenCache(&stableSource{g, a}, o.cacheOptions("wxphone:stable:"+a.appID)...)
 	}
+}
+
+// cacheOptions are those of a token cache that is shared under key if there is
+// a store.
+func (o *options) cacheOptions(key string) []CacheOption {
+	cache := []CacheOption{WithCacheLogger(o.log)}
+	if o.store != nil {
+		cache = append(cache, WithCacheStore(o.store, key))
+	}
+	return cache
 }
 
 // checkCredential refuses what a copied console field or a file's last line
@@ -107,10 +108,10 @@ func (c *Client) AccessToken(ctx context.Context) (Token, error) {
 	if err := c.check(ctx); err != nil {
 		return Token{}, err
 	}
-	if c.tokens == nil {
+	if c.caller.tokens == nil {
 		return Token{}, invalid("AccessToken", "has no token: the Client was made WithoutAccessToken")
 	}
-	return c.tokens.Token(ctx)
+	return c.caller.tokens.Token(ctx)
 }
 
 // InvalidateAccessToken reports that WeChat refused the access_token rejected
@@ -127,7 +128,7 @@ func (c *Client) InvalidateAccessToken(ctx context.Context, rejected string) err
 	if rejected == "" {
 		return invalid("rejected", "is empty")
 	}
-	if invalidator, ok := c.tokens.(TokenInvalidator); ok {
+	if invalidator, ok := c.caller.tokens.(TokenInvalidator); ok {
 		return invalidator.InvalidateToken(ctx, rejected)
 	}
 	return nil
@@ -136,67 +137,10 @@ func (c *Client) InvalidateAccessToken(ctx context.Context, rejected string) err
 // check refuses a Client and a context that would panic further down.
 func (c *Client) check(ctx context.Context) error {
 	switch {
-	case c == nil || c.gateway == nil:
+	case c == nil || c.caller == nil:
 		return invalid("Client", "was not made by New")
 	case ctx == nil:
 		return invalid("ctx", "is nil")
 	}
 	return nil
-}
-
-// call sends req to WeChat: with a token, with retries, and a second time with
-// a fresh token if WeChat refused the first.
-func (c *Client) call(ctx context.Context, req *request) (wire.Answer, error) {
-	if c.tokens == nil {
-		return c.gateway.do(ctx, req, "")
-	}
-	token, err := c.token(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := c.gateway.do(ctx, req, token)
-	if !isTokenRefused(err) {
-		return answer, err
-	}
-	next, refreshErr := c.replaceToken(ctx, req, token)
-	if refreshErr != nil {
-		return nil, fmt.Errorf("%w; it was needed because of: %w", refreshErr, err)
-	}
-	if next == token {
-		return nil, err
-	}
-	c.gateway.log.WarnContext(ctx, "wxphone: repeating the call with a fresh access_token",
-		"endpoint", req.path, "error", err)
-	return c.gateway.do(ctx, req, next)
-}
-
-func (c *Client) token(ctx context.Context, req *request) (string, error) {
-	token, err := c.tokens.Token(ctx)
-	if err != nil {
-		return "", fmt.Errorf("wxphone: %s: no access_token: %w", req.path, err)
-	}
-	if token.AccessToken == "" {
-		return "", fmt.Errorf("wxphone: %s: no access_token: the token source returned an empty one", req.path)
-	}
-	return token.AccessToken, nil
-}
-
-func (c *Client) replaceToken(ctx context.Context, req *request, rejected string) (string, error) {
-	if invalidator, ok := c.tokens.(TokenInvalidator); ok {
-		if err := invalidator.InvalidateToken(ctx, rejected); err != nil {
-			return "", fmt.Errorf("wxphone: %s: refused access_token not replaced: %w",
-				req.path, redact.Error(err, []string{rejected}))
-		}
-	}
-	return c.token(ctx, req)
-}
-
-// isTokenRefused includes 41001, "access_token missing": where a token was
-// sent, a fresh one may arrive.
-func isTokenRefused(err error) bool {
-	if err == nil {
-		return false
-	}
-	var refusal *APIError
-	return errors.As(err, &refusal) && (refusal.Kind() == KindTokenRejected || refusal.Code == 41001)
 }

@@ -63,7 +63,7 @@ func (c *Client) GetPhoneNumberByCloudID(ctx context.Context, openid, cloudID st
 	if strings.TrimSpace(cloudID) == "" {
 		return nil, invalid("cloudID", "is empty")
 	}
-	answer, err := c.call(ctx, &request{
+	answer, err := c.caller.call(ctx, &request{
 		method:    http.MethodPost,
 		path:      pathGetOpenData,
 		query:     "openid=" + url.QueryEscape(openid),

@@ -12,7 +12,10 @@ const (
 	pathGetUserPhoneNumber = "/wxa/business/getuserphonenumber"
 	pathStableToken        = "/cgi-bin/stable_token"
 	pathClassicToken       = "/cgi-bin/token"
-	pathComponentToken     = "/cgi-bin/component/api_component_token"
+
+	pathComponentToken        = "/cgi-bin/component/api_component_token"
+	pathAuthorizerToken       = "/cgi-bin/component/api_authorizer_token"
+	pathComponentCode2Session = "/sns/component/jscode2session"
 
 	pathCode2Session        = "/sns/jscode2session"
 	pathCheckSession        = "/wxa/checksession"
@@ -21,12 +24,18 @@ const (
 	pathGetOpenData         = "/wxa/getopendata"
 )
 
+// Errcodes that this package reports itself, for what WeChat would refuse.
+const (
+	errcodeTicketExpired = 61005
+	errcodeRefreshToken  = 61023
+)
+
 var secretInvalid = meaning{KindMisconfigured, []error{ErrSecretInvalid},
 	"the AppSecret is wrong or was reset; copy the current one from the mini-program console"}
 
 func (e *APIError) meaning() meaning {
 	known := meanings[e.Code]
-	if known.kind == KindCodeRejected && e.Endpoint == pathCode2Session {
+	if known.kind == KindCodeRejected && (e.Endpoint == pathCode2Session || e.Endpoint == pathComponentCode2Session) {
 		known.advice = "let the mini-program call wx.login again and send its code; a code lives 5 minutes and works once"
 	}
 	// The token APIs take no token, so there 40001 is about the secret.

@@ -60,8 +60,9 @@ var (
 	ErrDecrypt = errors.New("wxphone: encryptedData does not decrypt")
 	// ErrWatermark is an answer of WeChat's that is for another appid.
 	ErrWatermark = errors.New("wxphone: watermark of another appid")
-	// ErrWatermarkExpired is data older than [WithWatermarkMaxAge] allows.
-	ErrWatermarkExpired = errors.New("wxphone: watermark too old")
+	// ErrWatermarkExpired is data older than [WithWatermarkMaxAge] allows, from
+	// the future, or without a time.
+	ErrWatermarkExpired = errors.New("wxphone: watermark outside the allowed age")
 	// ErrNoPhoneNumber is a success of WeChat's that holds no phone number.
 	ErrNoPhoneNumber = errors.New("wxphone: no phone number in the answer")
 )
@@ -224,7 +225,8 @@ func (e *ResponseError) Error() string {
 // HTTPStatus returns the status that a handler should answer err with: 200 for
 // nil, 400 for what the client sent wrong, 401 for a stale session, 403 for a
 // blocked user, 429 for a rate limit, 500 for what the owner must mend, 502
-// and 503 for WeChat's failures, 504 for a deadline. Where err wraps several
+// and 503 for WeChat's failures, 503 for a cancelled call and 504 for a
+// deadline. Where err wraps several
 // errors the first one counts. An error that this package does not know is a
 // 500.
 func HTTPStatus(err error) int {
@@ -328,6 +330,9 @@ func networkStatus(err net.Error) int {
 // isTimeout looks below a url.Error too, whose own Timeout asks only the error
 // right under it.
 func isTimeout(err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return true
+	}
 	for ; err != nil; err = errors.Unwrap(err) {
 		if e, ok := err.(interface{ Timeout() bool }); ok && e.Timeout() {
 			return true

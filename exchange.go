@@ -40,27 +40,21 @@ type Call struct {
 	Err error
 }
 
-// The header values are shared: net/http does not write to them.
-var (
-	contentType = []string{"application/json"}
-	userAgent   = []string{"wxphone (+https://github.com/wxphone/wxphone)"}
-)
-
 // exchange sends req to h once and reads the answer. Its errors are
 // [*attemptError] where another attempt or host may do better.
 func (g *gateway) exchange(ctx context.Context, req *request, token string, h *host) (wire.Answer, error) {
 	req.attempts++
+	req.sentAt = time.Now()
 	if g.observe == nil && !g.log.Enabled(ctx, slog.LevelDebug) {
 		answer, _, err := g.roundTrip(ctx, req, token, h)
 		return answer, err
 	}
-	begin := time.Now()
 	answer, status, err := g.roundTrip(ctx, req, token, h)
 	g.report(ctx, Call{
 		Endpoint:   req.path,
 		Host:       h.name,
 		Attempt:    req.attempts,
-		Duration:   time.Since(begin),
+		Duration:   time.Since(req.sentAt),
 		HTTPStatus: status,
 		Err:        err,
 	})
@@ -86,21 +80,26 @@ func (g *gateway) report(ctx context.Context, call Call) {
 
 func (g *gateway) roundTrip(ctx context.Context, req *request, token string, h *host) (wire.Answer, int, error) {
 	out := newOutgoing(req, token, h)
-	httpReq, err := out.httpRequest(ctx)
-	if err != nil {
-		return nil, 0, fmt.Errorf("wxphone: %s: %w", req.path, redact.Error(err, out.secrets()))
+	out.appID, out.security = g.appID, g.security
+	if err := out.secure(ctx); err != nil {
+		return nil, 0, fmt.Errorf("wxphone: %s: %w", req.path, err)
 	}
-	resp, err := g.http.Do(httpReq)
+	resp, err := g.http.Do(out.httpRequest(ctx))
 	if err != nil {
 		return nil, 0, out.failure(err)
 	}
 	defer resp.Body.Close()
-	if out.written.Load() > 1 && req.effect != "" && req.unclear == nil {
+	// A request with a body is replayed only if none of it was written, even
+	// where net/http reports that it was.
+	if req.body == nil && out.written.Load() > 1 && req.effect != "" && req.unclear == nil {
 		req.unclear = errReplayed
 	}
 	body, err := readAnswer(resp)
 	if err != nil {
 		return nil, resp.StatusCode, out.failure(err)
+	}
+	if body, err = out.unlock(resp.Header, body); err != nil {
+		return nil, resp.StatusCode, err
 	}
 	answer, err := out.decode(resp.StatusCode, body)
 	return answer, resp.StatusCode, err
@@ -141,11 +140,14 @@ func (o *outgoing) decode(status int, body []byte) (wire.Answer, error) {
 		return nil, o.notAnswer(status, body)
 	}
 	outcome := answer.Outcome()
-	if status >= http.StatusBadRequest && !outcome.ErrCode.Present {
+	if status >= http.StatusMultipleChoices && !outcome.ErrCode.Present {
 		return nil, o.notAnswer(status, body) // a gateway's own JSON
 	}
 	if outcome.ErrCode.Value != 0 {
 		return nil, o.refusal(status, outcome)
+	}
+	if o.secured() && !o.verified {
+		return nil, fmt.Errorf("%w (%s): a success without a signature", ErrAPISecurity, o.req.path)
 	}
 	if !answer.Complete() {
 		return nil, o.notAnswer(status, nil)
@@ -166,14 +168,14 @@ func (o *outgoing) notAnswer(status int, body []byte) error {
 func (o *outgoing) refusal(status int, outcome *wire.Status) error {
 	secrets := o.secrets()
 	message, rid := wire.SplitRID(string(outcome.ErrMsg))
-	if !strings.Contains(rid, "-") {
+	if !wire.IsRID(rid) {
 		rid = redact.Text(rid, secrets) // an older id, of no known form
 	}
 	err := &APIError{
 		Endpoint:   o.req.path,
 		Code:       int(outcome.ErrCode.Value),
 		Message:    redact.Text(message, secrets),
-		RID:        redact.Hide(rid, secrets),
+		RID:        rid,
 		HTTPStatus: status,
 	}
 	switch err.Kind() {
@@ -188,7 +190,7 @@ func (o *outgoing) refusal(status int, outcome *wire.Status) error {
 // codeHint names the mistakes that a refused code shows by its looks.
 func codeHint(path, code string) string {
 	switch {
-	case path == pathCode2Session && len(code) == 64:
+	case path != pathGetUserPhoneNumber && len(code) == 64:
 		return "the code that was sent looks like the phone button's; wx.login's has 32 characters"
 	case strings.ContainsAny(code, `"'{}`):
 		return "the code that was sent has quotes or braces around it; send the bare value of e.detail.code"

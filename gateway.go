@@ -17,6 +17,10 @@ const (
 	defaultRetries = 2
 	firstBackoff   = 150 * time.Millisecond
 	maxBackoff     = 2 * time.Second
+
+	// patience is how long a caller must have waited in vain for a connection,
+	// before giving up, to count as a host that cannot be reached.
+	patience = 500 * time.Millisecond
 )
 
 // gateway sends requests to WeChat: over its hosts, and again where a further
@@ -27,6 +31,9 @@ type gateway struct {
 	maxRetries int
 	log        *slog.Logger
 	observe    func(context.Context, Call)
+
+	appID    string
+	security *security // nil without API security
 }
 
 // consumedCode is the effect of redeeming a code.
@@ -34,19 +41,25 @@ const consumedCode = "consumed the code"
 
 // request is one call of a WeChat API, over all its attempts.
 type request struct {
-	method  string
-	path    string   // with its slash, as errors and observers show it
-	query   string   // escaped, without the access_token
-	body    []byte   // JSON, or nil
-	oneTime string   // the code that WeChat takes only once
-	effect  string   // what WeChat does only once: consumedCode, or ""
-	secrets []string // what else no error may tell
+	method string
+	path   string // with its slash, as errors and observers show it
+	query  string // escaped, without the access_token
+	// tokenName is the query parameter of the token where it is not
+	// access_token.
+	tokenName string
+	body      []byte   // JSON, or nil
+	oneTime   string   // the code that WeChat takes only once
+	effect    string   // what WeChat does only once: consumedCode, or ""
+	secrets   []string // what else no error may tell
+	secured   bool     // one of the APIs that API security applies to
+	noRetry   bool     // each attempt counts against a quota of its own
 	// newAnswer makes the fresh value that an attempt's answer is read into.
 	newAnswer func() wire.Answer
 
-	attempts int   // exchanges begun
-	retries  int   // retries used up
-	unclear  error // the first failure that may have come after the effect
+	attempts int       // exchanges begun
+	sentAt   time.Time // when the last of them was
+	retries  int       // retries used up
+	unclear  error     // the first failure that may have come after the effect
 }
 
 // do returns WeChat's answer to req, sent with token if it has one. It retries
@@ -56,9 +69,6 @@ func (g *gateway) do(ctx context.Context, req *request, token string) (wire.Answ
 		answer, err := g.tryHosts(ctx, req, token)
 		if err == nil {
 			return answer, nil
-		}
-		if req.unclear != nil && isRefusedAsDone(err) {
-			return nil, fmt.Errorf("%w; the first attempt may have %s, it had failed with: %w", err, req.effect, req.unclear)
 		}
 		failed, retry := err, false
 		var attempt *attemptError
@@ -70,11 +80,15 @@ func (g *gateway) do(ctx context.Context, req *request, token string) (wire.Answ
 		}
 		switch {
 		case !retry:
-			return nil, failed
+			return nil, req.afterUnclear(failed)
 		case ctx.Err() != nil:
 			return nil, interrupted(ctx, req, failed)
-		case req.retries >= g.maxRetries:
-			return nil, failed
+		case req.noRetry || req.retries >= g.maxRetries:
+			return nil, req.afterUnclear(failed)
+		case attempt.stale && req.retries+1 >= g.maxRetries:
+			// The pool may be full of connections that are dead like this one.
+			// The last attempt must not meet another.
+			g.http.CloseIdleConnections()
 		}
 		if err := g.pause(ctx, req, failed); err != nil {
 			return nil, err
@@ -82,15 +96,21 @@ func (g *gateway) do(ctx context.Context, req *request, token string) (wire.Answ
 	}
 }
 
+// afterUnclear adds to a call's last error that its code may be gone: whoever
+// handles the error must not count on the code.
+func (req *request) afterUnclear(failed error) error {
+	if req.unclear == nil || req.unclear == failed { //nolint:errorlint // identity
+		return failed
+	}
+	return fmt.Errorf("%w; the first attempt may have %s, it had failed with: %w", failed, req.effect, req.unclear)
+}
+
 // interrupted is the error of a call whose context ended during an attempt.
 func interrupted(ctx context.Context, req *request, failed error) error {
-	if errors.Is(failed, ctx.Err()) {
-		if req.unclear == nil || req.unclear == failed { //nolint:errorlint // identity
-			return failed
-		}
-		return fmt.Errorf("%w; before that: %w", failed, req.unclear)
+	if !errors.Is(failed, ctx.Err()) {
+		failed = fmt.Errorf("wxphone: %s: %w after: %w", req.path, ctx.Err(), failed)
 	}
-	return fmt.Errorf("wxphone: %s: %w after: %w", req.path, ctx.Err(), failed)
+	return req.afterUnclear(failed)
 }
 
 // pause waits before the next attempt, or returns an error that wraps both the
@@ -144,10 +164,12 @@ func (g *gateway) tryHosts(ctx context.Context, req *request, token string) (wir
 			g.hosts.reached(index)
 			return nil, err
 		}
+		if ctx.Err() == nil || attempt.took >= patience {
+			g.hosts.unreachable(index)
+		}
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return nil, err
 		}
-		g.hosts.unreachable(index)
 		unreached = attempt.after(unreached)
 		if ctx.Err() != nil {
 			break
@@ -164,6 +186,8 @@ type attemptError struct {
 	err          error
 	retry        bool // another attempt may succeed
 	neverSent    bool // no connection was made
+	took         time.Duration
+	stale        bool // it failed on a connection from the pool
 	mayHaveTaken bool // WeChat may have processed the request
 }
 
@@ -180,12 +204,6 @@ func (e *attemptError) after(earlier error) error {
 	joined.err = fmt.Errorf("%w; then: %w", first.err, e.err)
 	joined.retry = e.retry || first.retry
 	return &joined
-}
-
-// isRefusedAsDone tells the refusals of what WeChat has done once already.
-func isRefusedAsDone(err error) bool {
-	var refusal *APIError
-	return errors.As(err, &refusal) && (refusal.Kind() == KindCodeRejected || refusal.Kind() == KindSessionExpired)
 }
 
 // isCertificateError tells a TLS failure that will be the same next time.

@@ -175,7 +175,7 @@ func phoneFromPayload(p *payload.Phone, appID string) *PhoneInfo {
 // It sends nothing, and so it believes whoever has the session_key. Use
 // [Client.VerifyPhoneNumber] where a forged number would do harm.
 func (c *Client) DecryptPhoneNumber(key SessionKey, encryptedData, iv string) (*PhoneInfo, error) {
-	if c == nil || c.gateway == nil {
+	if c == nil || c.caller == nil {
 		return nil, invalid("Client", "was not made by New")
 	}
 	info, err := DecryptPhoneNumber(c.appID, key, encryptedData, iv)
@@ -198,11 +198,12 @@ func (c *Client) checkAge(w Watermark) error {
 	if w.Timestamp == 0 {
 		return fmt.Errorf("%w: it has no timestamp", ErrWatermarkExpired)
 	}
-	switch age := time.Since(w.Time()); {
-	case age > c.watermarkMaxAge:
+	now := time.Now()
+	if age := now.Sub(w.Time()); age > c.watermarkMaxAge {
 		return fmt.Errorf("%w: the data is %v old, at most %v are allowed", ErrWatermarkExpired, age.Round(time.Second), c.watermarkMaxAge)
-	case age < -clockTolerance:
-		return fmt.Errorf("%w: it is %v in the future; is this machine's clock right?", ErrWatermarkExpired, (-age).Round(time.Second))
+	}
+	if ahead := w.Time().Sub(now); ahead > clockTolerance {
+		return fmt.Errorf("%w: it is %v in the future; is this machine's clock right?", ErrWatermarkExpired, ahead.Round(time.Second))
 	}
 	return nil
 }
@@ -255,10 +256,11 @@ func (c *Client) CheckEncryptedData(ctx context.Context, encryptedData string) (
 	}
 	// WeChat hashes the base64 text, not the bytes that stands for.
 	hash := sha256.Sum256([]byte(repairBase64(encryptedData)))
-	answer, err := c.call(ctx, &request{
+	answer, err := c.caller.call(ctx, &request{
 		method:    http.MethodPost,
 		path:      pathCheckEncryptedMsg,
 		body:      wire.Object("encrypted_msg_hash", hex.EncodeToString(hash[:])),
+		secured:   true,
 		newAnswer: func() wire.Answer { return new(encryptedDataAnswer) },
 	})
 	var refusal *APIError

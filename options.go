@@ -26,6 +26,7 @@ type options struct {
 	observe    func(context.Context, Call)
 
 	watermarkMaxAge time.Duration
+	security        *security
 }
 
 const (
@@ -75,12 +76,20 @@ func (o *options) hosts() *hostList {
 	}
 }
 
-func (o *options) gateway() *gateway {
+func (o *options) gateway(appID string) *gateway {
 	httpClient := o.httpClient
 	if httpClient == nil {
 		httpClient = sharedHTTPClient()
 	}
-	return &gateway{http: httpClient, hosts: o.hosts(), maxRetries: o.maxRetries, log: o.log, observe: o.observe}
+	return &gateway{
+		http:       httpClient,
+		hosts:      o.hosts(),
+		maxRetries: o.maxRetries,
+		log:        o.log,
+		observe:    o.observe,
+		appID:      appID,
+		security:   o.security,
+	}
 }
 
 // invalid returns an ErrInvalidArgument that names what is wrong.
@@ -120,8 +129,8 @@ func WithBaseURL(baseURL string) Option {
 // WithFallbackURLs names the hosts to try, in this order, when no connection
 // to the base URL can be made. Without this option that is
 // https://api2.weixin.qq.com, WeChat's domain for disaster recovery; with no
-// baseURLs there is no fallback. A request that may have reached WeChat is
-// never sent to another host.
+// baseURLs there is no fallback. An attempt that got a connection is never
+// repeated at another host, only retried as [WithMaxRetries] says.
 //
 // The domains: https://developers.weixin.qq.com/doc/oplatform/developers/domain
 func WithFallbackURLs(baseURLs ...string) Option {
@@ -145,6 +154,9 @@ func WithTokenSource(src TokenSource) Option {
 	return func(o *options) error {
 		if f, ok := src.(TokenSourceFunc); src == nil || ok && f == nil {
 			return invalid("WithTokenSource", "has a nil source")
+		}
+		if cache, ok := src.(*tokenCache); ok && cache.broken != nil {
+			return cache.broken
 		}
 		o.source = src
 		return nil
@@ -219,7 +231,8 @@ func WithLogger(l *slog.Logger) Option {
 
 // WithObserver calls observe after every HTTP exchange, token fetches
 // included, for metrics and tracing. It is called from several goroutines at
-// once, and the call waits for it.
+// once, and the call waits for it. A token fetch is many callers' at once: its
+// context is none of theirs.
 func WithObserver(observe func(context.Context, Call)) Option {
 	return func(o *options) error {
 		if observe == nil {

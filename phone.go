@@ -16,7 +16,9 @@ import (
 // PhoneInfo is a user's phone number as WeChat hands it out.
 //
 // It prints masked, as "+86 138****0000", under every fmt verb and in
-// log/slog. Its fields hold the number itself, and so does its JSON.
+// log/slog; only in an unexported field of another struct, which fmt does not
+// ask, it prints in full. Its fields hold the number itself, and so does its
+// JSON.
 type PhoneInfo struct {
 	// PhoneNumber is the number as WeChat shows it: with an area code for
 	// users outside mainland China.
@@ -82,6 +84,9 @@ func (p PhoneInfo) LogValue() slog.Value { return slog.StringValue(p.String()) }
 // UnmarshalJSON implements [json.Unmarshaler]. It takes countryCode and
 // timestamp as numbers or as strings, since WeChat has sent both.
 func (p *PhoneInfo) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	var w wire.Phone
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
@@ -186,12 +191,13 @@ func (c *Client) GetPhoneNumber(ctx context.Context, code string, opts ...PhoneO
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.call(ctx, &request{
+	answer, err := c.caller.call(ctx, &request{
 		method:    http.MethodPost,
 		path:      pathGetUserPhoneNumber,
 		body:      wire.Object("code", code, "openid", o.openID),
 		oneTime:   code,
 		effect:    consumedCode,
+		secured:   true,
 		newAnswer: func() wire.Answer { return new(phoneAnswer) },
 	})
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 // SessionKey is the session_key of one user's login: base64 of the 16 bytes
 // that key the legacy encryptedData. Who has it can forge such data, so it
 // stays on the backend: it prints as "[REDACTED]" under every fmt verb and in
-// log/slog, and refuses to be encoded as text or JSON.
+// log/slog (but for an unexported field of another struct, which fmt does not
+// ask), and refuses to be encoded as text or JSON.
 //
 // Convert it to reveal it, say to keep it in a session store: string(key).
 type SessionKey string
@@ -89,10 +90,21 @@ func (c *Client) Code2Session(ctx context.Context, jsCode string) (*Session, err
 	if strings.TrimSpace(jsCode) == "" {
 		return nil, invalid("jsCode", "is empty")
 	}
+	answer, err := c.code2Session(ctx, jsCode)
+	if err != nil {
+		return nil, err
+	}
+	return answer.(*sessionAnswer).session(), nil
+}
+
+func (c *Client) code2Session(ctx context.Context, jsCode string) (wire.Answer, error) {
+	if c.component != nil {
+		return c.component.code2Session(ctx, c.appID, jsCode)
+	}
 	if c.account.secret == "" {
 		return nil, invalid("secret", "is empty; Code2Session needs it")
 	}
-	answer, err := c.gateway.do(ctx, &request{
+	return c.caller.gateway.do(ctx, &request{
 		method: http.MethodGet,
 		path:   pathCode2Session,
 		query: url.Values{
@@ -106,10 +118,6 @@ func (c *Client) Code2Session(ctx context.Context, jsCode string) (*Session, err
 		secrets:   []string{c.account.secret},
 		newAnswer: func() wire.Answer { return new(sessionAnswer) },
 	}, "")
-	if err != nil {
-		return nil, err
-	}
-	return answer.(*sessionAnswer).session(), nil
 }
 
 // CheckSessionKey asks WeChat whether key is still the session_key of the user
@@ -173,7 +181,7 @@ func (c *Client) callSigned(ctx context.Context, openid string, key SessionKey, 
 		"sig_method": {"hmac_sha256"},
 	}.Encode()
 	req.secrets = []string{string(key), signature}
-	return c.call(ctx, req)
+	return c.caller.call(ctx, req)
 }
 
 // sessionSignature is the HMAC-SHA256 of the empty string. WeChat keys it with

@@ -75,13 +75,15 @@ type tokenAnswer struct {
 func (a *tokenAnswer) Complete() bool { return a.AccessToken != "" }
 
 // token counts the life from before the request, so that a slow answer does
-// not make the token look younger than it is. Without a usable expires_in the
-// expiry is unknown.
+// not make the token look younger than it is. Without a usable expires_in, or
+// with one that the answer outlasted, the expiry is unknown.
 func (a *tokenAnswer) token(asked time.Time) Token {
 	t := Token{AccessToken: string(a.AccessToken)}
 	if seconds := a.ExpiresIn.Value; seconds > 0 {
 		life := time.Duration(min(seconds, int64(maxTokenLife/time.Second))) * time.Second
-		t.ExpiresAt = asked.Add(life)
+		if expires := asked.Add(life); expires.After(time.Now()) {
+			t.ExpiresAt = expires
+		}
 	}
 	return t
 }
@@ -109,6 +111,7 @@ func (s *stableSource) fetch(ctx context.Context, force bool) (Token, error) {
 		method:  http.MethodPost,
 		path:    pathStableToken,
 		body:    body,
+		noRetry: force,
 		secrets: []string{s.account.secret},
 	})
 }
@@ -135,10 +138,9 @@ func (s *classicSource) Token(ctx context.Context) (Token, error) {
 
 func fetchToken(ctx context.Context, g *gateway, req *request) (Token, error) {
 	req.newAnswer = func() wire.Answer { return new(tokenAnswer) }
-	asked := time.Now()
 	answer, err := g.do(ctx, req, "")
 	if err != nil {
 		return Token{}, err
 	}
-	return answer.(*tokenAnswer).token(asked), nil
+	return answer.(*tokenAnswer).token(req.sentAt), nil
 }

@@ -27,6 +27,9 @@ const (
 
 	firstFailurePause = time.Second
 	maxFailurePause   = time.Minute
+	// lookInterval is how often the store is looked into meanwhile: another
+	// process may have a token by now.
+	lookInterval = time.Second
 
 	// bearWith is how long rejections are ignored of a token that the source
 	// insists on: fetching it again for every call would not make it better.
@@ -62,8 +65,11 @@ func WithCacheLogger(l *slog.Logger) CacheOption {
 //
 // The result is a [TokenInvalidator] too: a token that WeChat refused is
 // replaced, and src is told if it is a TokenInvalidator itself. If src hands
-// the refused token out again, it is served for 30 seconds before src is asked
-// anew.
+// the refused token out again, it is served, and further refusals of it are
+// ignored for 30 seconds.
+//
+// src is called with a context of the cache's own, which has no caller's
+// values.
 func CacheTokens(src TokenSource, opts ...CacheOption) TokenSource {
 	return newTokenCache(src, opts...)
 }
@@ -86,7 +92,10 @@ type tokenCache struct {
 	failures  int     // fetches failed in a row
 	lastErr   error
 	retryAt   time.Time // when the source may be asked again
+	lookAt    time.Time // when the store may be looked into before that
+	served    string    // the token that was handed out last, cached or not
 	rejected  string    // the token that WeChat refused last
+	report    *report   // of that token, while the source is told
 	bearUntil time.Time // until when further rejections of it are ignored
 	forced    forceBudget
 }
@@ -102,11 +111,12 @@ type flight struct {
 	done  chan struct{}
 	token Token
 	err   error
+	look  bool // into the store only; its failure says nothing of the source
 }
 
 func newTokenCache(src TokenSource, opts ...CacheOption) *tokenCache {
 	c := &tokenCache{src: src, log: slog.New(discard{})}
-	if src == nil {
+	if f, ok := src.(TokenSourceFunc); src == nil || ok && f == nil {
 		c.broken = invalid("CacheTokens", "has a nil source")
 	}
 	for _, opt := range opts {
@@ -133,17 +143,20 @@ func (c *tokenCache) Token(ctx context.Context) (Token, error) {
 // stale serves a caller who met no fresh token: with the old one as long as it
 // is valid, else with the next flight's.
 func (c *tokenCache) stale(ctx context.Context) (Token, error) {
-	if c.broken != nil {
+	switch {
+	case c.broken != nil:
 		return Token{}, c.broken
+	case ctx == nil:
+		return Token{}, invalid("ctx", "is nil")
 	}
 	c.mu.Lock()
 	now := time.Now()
 	if cached := c.current.Load(); cached != nil && now.Before(cached.token.ExpiresAt) {
-		c.refreshEarly(ctx, cached, now)
+		c.refreshEarly(cached, now)
 		c.mu.Unlock()
 		return cached.token, nil
 	}
-	f, err := c.join(ctx, now)
+	f, err := c.join(now)
 	c.mu.Unlock()
 	if err != nil {
 		return Token{}, err
@@ -156,9 +169,10 @@ func (c *tokenCache) stale(ctx context.Context) (Token, error) {
 	}
 }
 
-// refreshEarly starts a flight if none is due to end soon, and keeps the other
-// callers off the lock meanwhile. The caller holds mu.
-func (c *tokenCache) refreshEarly(ctx context.Context, cached *cachedToken, now time.Time) {
+// refreshEarly starts a flight unless one is under way or the source is to be
+// left alone, and keeps the other callers off the lock meanwhile. The caller
+// holds mu.
+func (c *tokenCache) refreshEarly(cached *cachedToken, now time.Time) {
 	if now.Before(cached.refreshAt) {
 		return
 	}
@@ -168,7 +182,7 @@ func (c *tokenCache) refreshEarly(ctx context.Context, cached *cachedToken, now 
 	case now.Before(c.retryAt):
 		quietUntil = c.retryAt
 	default:
-		c.takeOff(ctx)
+		c.takeOff()
 	}
 	c.keepQuiet(cached, quietUntil)
 }
@@ -182,22 +196,39 @@ func (c *tokenCache) keepQuiet(cached *cachedToken, until time.Time) {
 
 // join returns the flight under way or a new one, or why none may start. The
 // caller holds mu.
-func (c *tokenCache) join(ctx context.Context, now time.Time) (*flight, error) {
-	if c.flight == nil {
-		if wait := c.retryAt.Sub(now); wait > 0 {
-			return nil, fmt.Errorf("wxphone: no access_token, next try in %v: %w", wait.Round(time.Millisecond), c.lastErr)
+func (c *tokenCache) join(now time.Time) (*flight, error) {
+	wait := c.retryAt.Sub(now)
+	switch {
+	case c.flight != nil:
+	case wait <= 0:
+		c.takeOff()
+	default:
+		paused := fmt.Errorf("wxphone: no access_token, next try in %v: %w", wait.Round(time.Millisecond), c.lastErr)
+		if c.store == nil || now.Before(c.lookAt) {
+			return nil, paused
 		}
-		c.takeOff(ctx)
+		c.lookAt = now.Add(lookInterval)
+		c.fly(&flight{done: make(chan struct{}), look: true}, func(ctx context.Context) (Token, bool, error) {
+			token, err := c.load(ctx)
+			if err != nil {
+				return Token{}, false, paused
+			}
+			return token, false, nil
+		})
 	}
 	return c.flight, nil
 }
 
-// takeOff starts a flight. It outlives the caller that happened to start it,
-// because others wait for it too. The caller holds mu.
-func (c *tokenCache) takeOff(ctx context.Context) {
-	f := &flight{done: make(chan struct{})}
+// takeOff starts a flight to the store and the source. The caller holds mu.
+func (c *tokenCache) takeOff() { c.fly(&flight{done: make(chan struct{})}, c.obtain) }
+
+// fly starts f. It outlives the caller that happened to start it, because
+// others wait for it too; so it has a context of its own, with not even the
+// caller's values, which a framework may recycle after the call. The caller
+// holds mu.
+func (c *tokenCache) fly(f *flight, obtain func(context.Context) (Token, bool, error)) {
 	c.flight = f
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), flightTimeout)
 	// A source that ignores its context must not hold up every later call.
 	unbound := context.AfterFunc(ctx, func() {
 		c.land(f, Token{}, fmt.Errorf("wxphone: token source: %w", ctx.Err()), true)
@@ -205,15 +236,22 @@ func (c *tokenCache) takeOff(ctx context.Context) {
 	go func() {
 		defer cancel()
 		defer unbound()
-		// Only a source that ends its goroutine leaves anything to land here.
+		// Only a source that ends its goroutine, or a log handler that panics,
+		// leaves anything to land here.
 		defer c.land(f, Token{}, errors.New("wxphone: the token source ended its goroutine"), true)
-		token, considered, err := c.obtain(ctx)
-		if !c.land(f, token, err, considered) {
-			token, _, err = c.obtain(ctx)
-			c.land(f, token, err, true)
+		defer func() { _ = recover() }()
+		for try := 1; ; try++ {
+			token, considered, err := obtain(ctx)
+			if c.land(f, token, err, considered || try == obtainTries) {
+				return
+			}
 		}
 	}()
 }
+
+// obtainTries bounds how often a flight starts over because its token was
+// refused while it was under way.
+const obtainTries = 3
 
 // guard calls fetch and makes an error of its panic.
 func guard(ctx context.Context, fetch func(context.Context) (Token, error)) (token Token, err error) {
@@ -232,25 +270,6 @@ func describePanic(v any) string {
 		return fault.Error()
 	}
 	return fmt.Sprintf("with a value of type %T", v)
-}
-
-// fetch asks the source, and has it forced to make another token if it hands
-// the refused one out again. considered is true if it still does.
-func (c *tokenCache) fetch(ctx context.Context) (token Token, considered bool, err error) {
-	token, err = guard(ctx, c.src.Token)
-	if err != nil || !c.isRejected(token) {
-		return token, false, err
-	}
-	if c.mayForce() {
-		token = c.force(ctx, token)
-	}
-	return token, c.isRejected(token), nil
-}
-
-func (c *tokenCache) isRejected(token Token) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.rejected != "" && token.AccessToken == c.rejected
 }
 
 // land ends a flight with its result. It returns false, and leaves the flight
@@ -273,15 +292,20 @@ func (c *tokenCache) land(f *flight, token Token, err error, considered bool) bo
 	}
 	if err != nil {
 		f.err = err
-		c.failed(err, now)
+		if !f.look {
+			c.failed(err, now)
+		}
 	} else {
 		f.token = token
+		c.served = token.AccessToken
 		c.fetched(token, now)
 	}
 	c.flight = nil
 	close(f.done)
 	c.mu.Unlock()
-	c.logLanding(token, err, refused)
+	if err == nil || !f.look {
+		c.logLanding(token, err, refused)
+	}
 	return true
 }
 
@@ -316,7 +340,6 @@ func (c *tokenCache) fetched(token Token, now time.Time) {
 		c.bearUntil = now.Add(bearWith)
 	}
 	if token.ExpiresAt.IsZero() {
-		c.current.Store(nil)
 		return
 	}
 	c.current.Store(&cachedToken{token, refreshTime(now, token.ExpiresAt)})
@@ -343,39 +366,10 @@ func (c *tokenCache) failed(err error, now time.Time) {
 	c.lastErr = err
 	c.retryAt = now.Add(pause)
 	if cached := c.current.Load(); cached != nil {
+		// Without a token there is more to lose than a request.
+		if expires := cached.token.ExpiresAt; now.Before(expires) && c.retryAt.After(expires) {
+			c.retryAt = expires
+		}
 		c.keepQuiet(cached, c.retryAt)
 	}
-}
-
-// InvalidateToken implements [TokenInvalidator].
-func (c *tokenCache) InvalidateToken(ctx context.Context, rejected string) error {
-	if c.broken != nil {
-		return c.broken
-	}
-	if !c.drop(rejected) {
-		return nil
-	}
-	c.log.WarnContext(ctx, "wxphone: WeChat refused the access_token")
-	c.forget(ctx, rejected)
-	if invalidator, ok := c.src.(TokenInvalidator); ok {
-		return invalidator.InvalidateToken(ctx, rejected)
-	}
-	return nil
-}
-
-// drop forgets the cached token if it is the rejected one, and reports whether
-// it did.
-func (c *tokenCache) drop(rejected string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	cached := c.current.Load()
-	if cached == nil || cached.token.AccessToken != rejected {
-		return false
-	}
-	if rejected == c.rejected && time.Now().Before(c.bearUntil) {
-		return false
-	}
-	c.rejected = rejected
-	c.current.Store(nil)
-	return true
 }

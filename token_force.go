@@ -50,14 +50,24 @@ func (c *tokenCache) mayForce() bool {
 	return able && c.forced.take(time.Now())
 }
 
-// force returns the token of a forced refresh, or the refused one if that
-// fails: WeChat may take it yet, and no token takes no call anywhere.
+// forcePause is the time given to another process's forced refresh.
+const forcePause = time.Second
+
+// force returns the token of a forced refresh. If that fails, the account's
+// quota may have gone to another process, whose fresh token WeChat then hands
+// out the plain way. If it does not, the refused one is returned: WeChat may
+// take it yet, and no token takes no call anywhere.
 func (c *tokenCache) force(ctx context.Context, refused Token) Token {
 	c.log.WarnContext(ctx, "wxphone: WeChat handed out the refused access_token again, forcing a refresh")
 	forced, err := guard(ctx, c.src.(tokenForcer).forceToken)
 	if err != nil {
 		c.log.WarnContext(ctx, "wxphone: forced refresh failed", "error", err)
-		return refused
+		if sleep(ctx, forcePause) != nil {
+			return refused
+		}
+		if forced, err = guard(ctx, c.src.Token); err != nil {
+			return refused
+		}
 	}
 	return forced
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,9 +75,16 @@ type host struct {
 	scheme string
 	name   string // with the port if there is one
 	path   string // without a slash at its end
+	// rawPath is the path as it was written where that has escapes of its own.
+	rawPath string
 }
 
-func (h *host) url(path string) string { return h.scheme + "://" + h.name + h.path + path }
+func (h *host) url(path string) string {
+	if h.rawPath != "" {
+		return h.scheme + "://" + h.name + h.rawPath + path
+	}
+	return h.scheme + "://" + h.name + h.path + path
+}
 
 func parseBaseURL(option, raw string) (host, error) {
 	u, err := url.Parse(raw)
@@ -89,10 +97,21 @@ func parseBaseURL(option, raw string) (host, error) {
 		err = fmt.Errorf("%w: %s: the base URL needs a scheme, http or https", ErrInvalidArgument, option)
 	case u.Hostname() == "":
 		err = fmt.Errorf("%w: %s: the base URL needs a host", ErrInvalidArgument, option)
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+	case u.Port() != "" && !isPort(u.Port()):
+		err = fmt.Errorf("%w: %s: the base URL's port is not a port", ErrInvalidArgument, option)
+	case u.User != nil || strings.ContainsAny(raw, "?#"):
 		err = fmt.Errorf("%w: %s: the base URL is a scheme, a host and a path only", ErrInvalidArgument, option)
 	}
-	return host{scheme: u.Scheme, name: u.Host, path: strings.TrimRight(u.Path, "/")}, err
+	h := host{scheme: u.Scheme, name: u.Host, path: strings.TrimRight(u.Path, "/")}
+	if escaped := strings.TrimRight(u.EscapedPath(), "/"); escaped != h.path {
+		h.rawPath = escaped
+	}
+	return h, err
+}
+
+func isPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // hostList is the primary host and its fallbacks. It remembers which host to
@@ -127,7 +146,7 @@ func (l *hostList) unreachable(i int) {
 	l.prefer((i + 1) % len(l.hosts))
 }
 
-// reached keeps host i in front, or ends an outage if i is the primary.
+// reached ends an outage if host i is the primary.
 func (l *hostList) reached(i int) {
 	p := l.preferred.Load()
 	if p == nil || i != 0 {

@@ -3,6 +3,7 @@ package redact
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -60,13 +61,22 @@ func Hide(s string, secrets []string) string {
 		}
 		// A code that was sent with quotes around it comes back without them.
 		bare := strings.Trim(secret, "\"'{} \t\r\n")
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), bare} {
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), quoted(secret), bare} {
 			if len(form) >= shortest {
 				s = strings.ReplaceAll(s, form, Mark)
 			}
 		}
 	}
 	return s
+}
+
+// quoted returns s as it stands inside a JSON string.
+func quoted(s string) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return s
+	}
+	return string(text[1 : len(text)-1])
 }
 
 func oneLine(s string) string {
@@ -146,17 +156,30 @@ func Error(err error, secrets []string) error {
 // the bytes it could not make sense of, and a connection that is out of step
 // has another request's answer there.
 func NetworkError(err error, secrets []string) error {
-	return scrub(err, secrets, func(text string) bool {
+	err = scrub(err, secrets, func(text string) bool {
 		return Hide(text, secrets) != text || maskNumbers(text) != text || quoteStart(text) < len(text)
 	})
+	if text := oneLine(err.Error()); text != err.Error() {
+		return &flattened{err, text}
+	}
+	return err
 }
+
+// flattened is an error whose text is one line.
+type flattened struct {
+	error
+	text string
+}
+
+func (e *flattened) Error() string { return e.text }
+func (e *flattened) Unwrap() error { return e.error }
 
 func scrub(err error, secrets []string, bad func(text string) bool) error {
 	if !tells(err, secrets, bad) {
 		return err
 	}
 	text := err.Error()
-	clean := &scrubbed{text: Text(text[:quoteStart(text)], secrets)}
+	clean := &scrubbed{text: strings.TrimRight(Text(text[:quoteStart(text)], secrets), ": ")}
 	var timeout interface{ Timeout() bool }
 	clean.timeout = errors.As(err, &timeout) && timeout.Timeout()
 	for _, known := range safe {

@@ -12,7 +12,7 @@ import "strings"
 func SplitRID(errmsg string) (message, rid string) {
 	if at := lastLabel(errmsg, "rid:"); at >= 0 {
 		id, rest := leadingID(errmsg[at+len("rid:"):])
-		if isRID(id) {
+		if IsRID(id) {
 			return tidy(errmsg[:at] + rest), id
 		}
 	}
@@ -25,9 +25,9 @@ func SplitRID(errmsg string) (message, rid string) {
 	return tidy(errmsg), ""
 }
 
-// isRID reports whether id has the form of a rid: three groups of eight hex
+// IsRID reports whether id has the form of a rid: three groups of eight hex
 // digits.
-func isRID(id string) bool {
+func IsRID(id string) bool {
 	groups := strings.Split(id, "-")
 	for _, group := range groups {
 		if len(group) != 8 || strings.Trim(group, "0123456789abcdef") != "" {

@@ -122,7 +122,7 @@ var ErrNotAnswer = errors.New("not a WeChat JSON answer")
 // Decode reads body into answer, which must be fresh. It returns
 // [ErrNotAnswer] unless body is one JSON object with a sound errcode, or none.
 func Decode(body []byte, answer Answer) error {
-	trimmed := bytes.TrimLeft(body, " \t\r\n")
+	trimmed := bytes.TrimLeft(bytes.TrimPrefix(body, []byte(byteOrderMark)), " \t\r\n")
 	if len(trimmed) == 0 || trimmed[0] != '{' {
 		return ErrNotAnswer
 	}
@@ -131,14 +131,20 @@ func Decode(body []byte, answer Answer) error {
 	if status.ErrCode.Invalid {
 		return ErrNotAnswer
 	}
+	if err == nil {
+		return nil
+	}
 	// A field of another type stays empty. Whether the answer can do without
 	// it is for its reader to say.
 	var odd *json.UnmarshalTypeError
-	if err != nil && !errors.As(err, &odd) {
+	if !errors.As(err, &odd) {
 		return ErrNotAnswer
 	}
 	return nil
 }
+
+// byteOrderMark is what some gateways put before UTF-8.
+const byteOrderMark = "\ufeff"
 
 // Phone is phone_info, and the plaintext of a legacy encryptedData.
 type Phone struct {

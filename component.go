@@ -1,0 +1,363 @@
+package wxphone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wxphone/wxphone/internal/redact"
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+// Component is a third-party platform (服务商) that calls WeChat for the
+// mini-programs that authorised it. Make it with [NewComponent], once per
+// process, and one [Client] for each mini-program with [Component.Client].
+//
+// See https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/product/Third_party_platform_appid.html
+type Component struct { //nolint:recvcheck // Format has a value receiver, so that a copied Component prints no secret either
+	account *account
+	options []Option
+	caller  *caller // with the component_access_token
+}
+
+// RefreshTokens keeps the authorizer_refresh_token of each mini-program, which
+// stands for its authorisation and is lost to the platform if nobody saves it.
+// The first one comes with the authorisation, from api_query_auth.
+//
+// The methods are called from many goroutines at once and must honour ctx,
+// whose deadline is short. A refresh token is a secret, and leaves the database
+// for nobody else.
+type RefreshTokens interface {
+	// LoadRefreshToken returns the token that was saved last, or "" if there
+	// is none.
+	LoadRefreshToken(ctx context.Context, authorizerAppID string) (string, error)
+	// SaveRefreshToken keeps refreshToken for good. It is called after every
+	// refresh, mostly with the token that is kept already. If it fails three
+	// times the Client works on with the token in its memory, unless another
+	// one is stored meanwhile, and saves it at the next refresh.
+	SaveRefreshToken(ctx context.Context, authorizerAppID, refreshToken string) error
+}
+
+// NewComponent returns the third-party platform appID. ticket returns the
+// component_verify_ticket that WeChat pushed last: WeChat pushes one every 10
+// minutes, and each is good for 12 hours. A ticket that cannot be had is
+// reported as errcode 61005.
+//
+// The component_access_token is fetched when it is first needed and cached as
+// [CacheTokens] does; with [WithTokenStore], processes share it. The platform's
+// Clients inherit opts. Options about where a Client's token comes from do not
+// fit a platform and are [ErrInvalidArgument], as is an empty argument.
+func NewComponent(appID, secret string, ticket func(context.Context) (string, error), opts ...Option) (*Component, error) {
+	o, err := newComponentOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCredential("component_appid", appID); err != nil {
+		return nil, err
+	}
+	if err := checkCredential("component_appsecret", secret); err != nil {
+		return nil, err
+	}
+	if ticket == nil {
+		return nil, invalid("ticket", "is nil")
+	}
+	c := &Component{
+		account: &account{appID: appID, secret: secret},
+		options: append([]Option(nil), opts...),
+		caller:  &caller{gateway: o.gateway(appID)},
+	}
+	source := &componentSource{c.caller.gateway, c.account, ticket}
+	c.caller.tokens = newTokenCache(source, o.cacheOptions("wxphone:component:"+appID)...)
+	return c, nil
+}
+
+func newComponentOptions(opts []Option) (*options, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	const misfit = "does not fit a third-party platform, which has its own tokens"
+	switch {
+	case o.source != nil:
+		return nil, invalid("WithTokenSource", misfit)
+	case o.classic:
+		return nil, invalid("WithClassicToken", misfit)
+	case o.tokenless:
+		return nil, invalid("WithoutAccessToken", misfit)
+	}
+	return o, nil
+}
+
+// Format implements [fmt.Formatter]: every verb prints the appid and no
+// secret.
+func (c Component) Format(f fmt.State, _ rune) {
+	if c.account == nil {
+		_, _ = io.WriteString(f, "wxphone.Component()")
+		return
+	}
+	_, _ = io.WriteString(f, "wxphone.Component("+c.account.appID+")")
+}
+
+// Client returns a Client for the mini-program authorizerAppID, which must
+// have authorised the platform with permission set 18. Keep it: its
+// authorizer_access_token is cached in it. tokens is asked for the refresh
+// token at every fetch, and given the new one.
+//
+// The Client inherits the platform's options; opts come after them. Clients
+// share everything but the token and what opts change, so a process can have
+// thousands. Code2Session goes through /sns/component/jscode2session. Log
+// records of the Client name the mini-program as "authorizer".
+//
+// An [APIError] of [KindPlatform] says that the authorisation is to be mended:
+// 61003 and 61007 by the mini-program's owner, 61023 by reading the current
+// refresh token with api_get_authorizer_list. A refresh token that tokens does
+// not have, or fails to load, is reported as 61023 without asking WeChat.
+func (c *Component) Client(authorizerAppID string, tokens RefreshTokens, opts ...Option) (*Client, error) {
+	if c == nil || c.caller == nil {
+		return nil, invalid("Component", "was not made by NewComponent")
+	}
+	if err := checkCredential("authorizer_appid", authorizerAppID); err != nil {
+		return nil, err
+	}
+	if tokens == nil {
+		return nil, invalid("tokens", "is nil")
+	}
+	var inherited options
+	all := append(slices.Clone(c.options), func(o *options) error { inherited = *o; return nil })
+	o, err := newComponentOptions(append(all, opts...))
+	if err != nil {
+		return nil, err
+	}
+	o.log = o.log.With("authorizer", authorizerAppID)
+	g := o.gateway(authorizerAppID)
+	c.shareHosts(g, o.httpClient == inherited.httpClient)
+	client := &Client{
+		appID:     authorizerAppID,
+		account:   &account{appID: authorizerAppID},
+		caller:    &caller{gateway: g},
+		component: c.through(g),
+
+		watermarkMaxAge: o.watermarkMaxAge,
+	}
+	source := &authorizerSource{platform: client.component, appID: authorizerAppID, refreshTokens: tokens, log: o.log}
+	key := "wxphone:authorizer:" + c.account.appID + ":" + authorizerAppID
+	client.caller.tokens = newTokenCache(source, o.cacheOptions(key)...)
+	return client, nil
+}
+
+// shareHosts gives a mini-program's requests the platform's view of the hosts,
+// if they are the same and asked in the same way, so that an outage is met once
+// and not once for each mini-program.
+func (c *Component) shareHosts(g *gateway, sameHTTPClient bool) {
+	platform := c.caller.gateway
+	if sameHTTPClient && slices.Equal(g.hosts.hosts, platform.hosts.hosts) {
+		g.http, g.hosts = platform.http, platform.hosts
+	}
+}
+
+// through returns the platform as one mini-program's Client calls it: with the
+// platform's token, but the Client's hosts, retries, logger and observer.
+func (c *Component) through(g *gateway) *Component {
+	return &Component{account: c.account, caller: &caller{gateway: g, tokens: c.caller.tokens}}
+}
+
+// componentSource fetches the component_access_token.
+//
+// See https://developers.weixin.qq.com/doc/oplatform/openApi/OpenApiDoc/ticket-token/getComponentAccessToken.html
+type componentSource struct {
+	gateway *gateway
+	account *account
+	ticket  func(context.Context) (string, error)
+}
+
+type componentAnswer struct {
+	tokenAnswer
+	Token wire.Text `json:"component_access_token"`
+}
+
+// Complete makes an answer without a token a ResponseError.
+func (a *componentAnswer) Complete() bool { return a.Token != "" }
+
+func (s *componentSource) Token(ctx context.Context) (Token, error) {
+	ticket, err := s.ticket(ctx)
+	if err != nil {
+		return Token{}, notHad(pathComponentToken, errcodeTicketExpired, "component_verify_ticket", redact.Error(err, []string{ticket}))
+	}
+	if ticket = strings.TrimSpace(ticket); ticket == "" {
+		return Token{}, notHad(pathComponentToken, errcodeTicketExpired, "component_verify_ticket", errNotStored)
+	}
+	asked := time.Now()
+	answer, err := s.gateway.do(ctx, &request{
+		method: http.MethodPost,
+		path:   pathComponentToken,
+		body: wire.Object("component_appid", s.account.appID, "component_appsecret", s.account.secret,
+			"component_verify_ticket", ticket),
+		secrets:   []string{s.account.secret, ticket},
+		newAnswer: func() wire.Answer { return new(componentAnswer) },
+	}, "")
+	if err != nil {
+		return Token{}, err
+	}
+	a := answer.(*componentAnswer)
+	a.AccessToken = a.Token
+	return a.token(asked), nil
+}
+
+var errNotStored = errors.New("none is stored")
+
+// notHad is what is needed for a token and could not be had: WeChat would say
+// the same, and what to do is the same.
+func notHad(endpoint string, errcode int, what string, cause error) error {
+	return fmt.Errorf("%w: %w", &APIError{Endpoint: endpoint, Code: errcode, Message: "no " + what + " to send"}, cause)
+}
+
+// authorizerSource fetches a mini-program's authorizer_access_token.
+//
+// See https://developers.weixin.qq.com/doc/oplatform/openApi/OpenApiDoc/ticket-token/getAuthorizerAccessToken.html
+type authorizerSource struct {
+	platform      *Component
+	appID         string
+	refreshTokens RefreshTokens
+	log           *slog.Logger
+
+	mu      sync.Mutex
+	unsaved unsavedToken
+}
+
+// unsavedToken is a refresh token that could not be saved yet, and the one that
+// is stored in its place.
+type unsavedToken struct{ token, stored string }
+
+type authorizerAnswer struct {
+	tokenAnswer
+	Token        wire.Text `json:"authorizer_access_token"`
+	RefreshToken wire.Text `json:"authorizer_refresh_token"`
+}
+
+// Complete makes an answer without a token a ResponseError.
+func (a *authorizerAnswer) Complete() bool { return a.Token != "" }
+
+func (s *authorizerSource) Token(ctx context.Context) (Token, error) {
+	refreshToken, stored, err := s.load(ctx)
+	if err != nil {
+		return Token{}, err
+	}
+	asked := time.Now()
+	answer, err := s.platform.caller.call(ctx, &request{
+		method: http.MethodPost,
+		path:   pathAuthorizerToken,
+		body: wire.Object("component_appid", s.platform.account.appID, "authorizer_appid", s.appID,
+			"authorizer_refresh_token", refreshToken),
+		secrets:   []string{refreshToken},
+		newAnswer: func() wire.Answer { return new(authorizerAnswer) },
+	})
+	if err != nil {
+		var refusal *APIError
+		if errors.As(err, &refusal) && refusal.Code == errcodeRefreshToken {
+			s.keep(unsavedToken{}) // the stored one is all that is left to try
+		}
+		return Token{}, err
+	}
+	a := answer.(*authorizerAnswer)
+	a.AccessToken = a.Token
+	if a.RefreshToken != "" {
+		refreshToken = string(a.RefreshToken)
+	}
+	s.save(ctx, refreshToken, stored)
+	return a.token(asked), nil
+}
+
+// load returns the refresh token to send, and the one that is stored. They
+// differ if the newest could not be saved; but a store that has changed since
+// then has a newer one, say of a new authorisation.
+func (s *authorizerSource) load(ctx context.Context) (refreshToken, stored string, err error) {
+	stored, err = within(ctx, func(ctx context.Context) (string, error) {
+		stored, err := s.refreshTokens.LoadRefreshToken(ctx, s.appID)
+		if err != nil {
+			err = redact.Error(err, []string{stored})
+		}
+		return stored, err
+	})
+	s.mu.Lock()
+	unsaved := s.unsaved
+	s.mu.Unlock()
+	switch {
+	case unsaved.token != "" && (err != nil || stored == unsaved.stored):
+		return unsaved.token, unsaved.stored, nil
+	case err == nil && stored == "":
+		err = errNotStored
+	}
+	if err != nil {
+		return "", "", notHad(pathAuthorizerToken, errcodeRefreshToken, "authorizer_refresh_token", err)
+	}
+	return stored, stored, nil
+}
+
+const saveTries = 3
+
+// save does not fail the fetch: the access token is good for two hours, in
+// which the refresh token waits in memory for the next chance. Nor does the
+// end of the fetch end it: WeChat has answered, and may not tell this refresh
+// token again.
+func (s *authorizerSource) save(ctx context.Context, refreshToken, stored string) {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	for try := range saveTries {
+		if try > 0 {
+			_ = sleep(ctx, backoff(try-1)) // nothing ends this context
+		}
+		_, err = within(ctx, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, s.refreshTokens.SaveRefreshToken(ctx, s.appID, refreshToken)
+		})
+		if err == nil {
+			s.keep(unsavedToken{})
+			return
+		}
+	}
+	s.keep(unsavedToken{refreshToken, stored})
+	err = redact.Error(err, []string{refreshToken, stored})
+	if refreshToken == stored {
+		s.log.WarnContext(ctx, "wxphone: authorizer_refresh_token not saved; it is the one that was stored", "error", err)
+		return
+	}
+	s.log.ErrorContext(ctx, "wxphone: authorizer_refresh_token not saved; until it is, it exists in this process only", "error", err)
+}
+
+func (s *authorizerSource) keep(unsaved unsavedToken) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unsaved = unsaved
+}
+
+// code2Session is the platform's variant of [Client.Code2Session].
+func (c *Component) code2Session(ctx context.Context, authorizerAppID, jsCode string) (wire.Answer, error) {
+	return c.caller.call(ctx, &request{
+		method: http.MethodGet,
+		path:   pathComponentCode2Session,
+		query: url.Values{
+			"appid":           {authorizerAppID},
+			"js_code":         {jsCode},
+			"grant_type":      {"authorization_code"},
+			"component_appid": {c.account.appID},
+		}.Encode(),
+		tokenName: "component_access_token",
+		oneTime:   jsCode,
+		effect:    consumedCode,
+		newAnswer: func() wire.Answer { return new(sessionAnswer) },
+	})
+}
+
+// isComponentTokenRefused tells the refusals that only a platform's APIs use
+// for their token.
+func isComponentTokenRefused(refusal *APIError) bool {
+	return refusal.Code == 40094 &&
+		(refusal.Endpoint == pathAuthorizerToken || refusal.Endpoint == pathComponentCode2Session)
+}
