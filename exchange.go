@@ -82,7 +82,7 @@ func (g *gateway) roundTrip(ctx context.Context, req *request, token string, h *
 	out := newOutgoing(req, token, h)
 	out.appID, out.security = g.appID, g.security
 	if err := out.secure(ctx); err != nil {
-		return nil, 0, fmt.Errorf("wxphone: %s: %w", req.path, err)
+		return nil, 0, fmt.Errorf("%w (%s)", err, req.path)
 	}
 	resp, err := g.http.Do(out.httpRequest(ctx))
 	if err != nil {

@@ -132,6 +132,7 @@ func TestREADMEFragmentsAreTestedElsewhere(t *testing.T) {
 		"legacy_flow_example_test.go",
 		filepath.Join("examples", "quickstart", "main.go"),
 		filepath.Join("examples", "legacy", "main.go"),
+		filepath.Join("redisstore", "example_test.go"),
 	} {
 		sources = append(sources, unindent(readFile(t, name)))
 	}

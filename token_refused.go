@@ -21,7 +21,7 @@ func (c *tokenCache) InvalidateToken(ctx context.Context, rejected string) error
 	if r == nil {
 		return nil
 	}
-	go c.tell(r, rejected)
+	go c.tell(r, rejected) //nolint:gosec // it must not end with this caller's context
 	select {
 	case <-r.done:
 		return r.err
