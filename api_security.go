@@ -21,9 +21,9 @@ import (
 	"time"
 )
 
-// APISecurity holds the keys of WeChat's API security (API 安全): the account
+// APISecurity holds the keys of WeChat's API security (API安全): the account
 // encrypts and signs what it sends, and WeChat what it answers. All of them
-// are in the mini-program console under 开发管理, 开发设置, API 安全.
+// are in the mini-program console under 开发管理, 开发设置, API安全.
 //
 // Without Cipher and Signer, the scheme is AES256_GCM with RSAwithSHA256.
 //

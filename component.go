@@ -290,15 +290,14 @@ func (s *authorizerSource) load(ctx context.Context) (refreshToken, stored strin
 	unsaved := s.unsaved
 	s.mu.Unlock()
 	switch {
-	case unsaved.token != "" && (err != nil || stored == unsaved.stored):
-		return unsaved.token, unsaved.stored, nil
 	case err == nil && stored == "":
 		err = errNotStored
+	case err == nil && stored != unsaved.stored:
+		return stored, stored, nil
+	case unsaved.token != "":
+		return unsaved.token, unsaved.stored, nil
 	}
-	if err != nil {
-		return "", "", notHad(pathAuthorizerToken, errcodeRefreshToken, "authorizer_refresh_token", err)
-	}
-	return stored, stored, nil
+	return "", "", notHad(pathAuthorizerToken, errcodeRefreshToken, "authorizer_refresh_token", err)
 }
 
 const saveTries = 3

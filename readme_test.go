@@ -133,6 +133,10 @@ func TestREADMEFragmentsAreTestedElsewhere(t *testing.T) {
 		filepath.Join("examples", "quickstart", "main.go"),
 		filepath.Join("examples", "legacy", "main.go"),
 		filepath.Join("redisstore", "example_test.go"),
+		"component_example_test.go",
+		"example_api_security_test.go",
+		filepath.Join("examples", "thirdparty", "main.go"),
+		filepath.Join("examples", "cloudhosting", "main.go"),
 	} {
 		sources = append(sources, unindent(readFile(t, name)))
 	}

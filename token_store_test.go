@@ -146,6 +146,7 @@ func TestStoreThatIsDownIsNoOutageWithStableTokens(t *testing.T) {
 				server.RevokeToken()
 				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
 				require.NoError(t, err)
+				synctest.Wait() // the flight logs its end after it has served
 				assert.Contains(t, log.String(), "token store")
 				assert.NotContains(t, log.String(), "secret inside")
 				assert.NotContains(t, log.String(), server.Token())
@@ -228,6 +229,7 @@ func TestUnreadableValueInTheStoreIsAMissAndLogged(t *testing.T) {
 			wxphone.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		_, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
+		synctest.Wait() // the flight logs its end after it has served
 		assert.Contains(t, log.String(), "corrupt value")
 		assert.NotEmpty(t, store.token.AccessToken)
 	})

@@ -53,15 +53,26 @@ var messages = map[int]string{
 	40029: "invalid code",
 	40066: "invalid url",
 	40097: "invalid args",
+	40094: "invalid component credential",
 	40125: "invalid appsecret",
 	40163: "code been used",
 	40164: "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
 	40226: "code blocked",
+	40231: "API missing Wechatmp-TimeStamp",
+	40232: "API missing Wechatmp-Signature",
+	40233: "API missing Wechatmp-Appid",
+	40234: "API invalid signature",
+	40235: "API invalid encrypt",
+	40236: "API invalid Wechatmp-Appid",
+	40237: "API invalid Wechatmp-Appidmatch",
+	40238: "API no exist DevSecretSym",
+	40240: "API expired Wechatmp-TimeStamp",
 	40243: "appsecret frozen",
 	41001: "access_token missing",
 	41002: "appid missing",
 	41004: "appsecret missing",
 	41008: "missing code",
+	41018: "component_appid missing",
 	42001: "access_token expired",
 	43001: "require GET method",
 	43002: "require POST method",
@@ -73,7 +84,11 @@ var messages = map[int]string{
 	48001: "api unauthorized",
 	48004: "api forbidden",
 	50002: "user limited",
+	61003: "component is not authorized by this account",
+	61005: "component ticket is expired",
+	61006: "component ticket is invalid",
 	61007: "api is unauthorized to component",
+	61023: "refresh_token is invalid",
 	87007: "session not found or expired",
 	87008: "invalid sig_method",
 	87009: "invalid signature",
@@ -96,9 +111,13 @@ type reply struct {
 	status      int
 	contentType string
 	body        []byte
+	header      http.Header // of API security, or nil
 }
 
 func (a reply) write(w http.ResponseWriter) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
 	if a.contentType != "" {
 		w.Header().Set("Content-Type", a.contentType)
 	}

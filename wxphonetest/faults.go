@@ -14,6 +14,8 @@ type fault struct {
 	left int
 	// processes is whether the request takes effect all the same.
 	processes bool
+	// sealed is whether API security applies to the answer.
+	sealed bool
 	// answer is nil where the connection is cut.
 	answer func(endpoint string) reply
 }
@@ -24,26 +26,30 @@ type fault struct {
 // An empty errmsg stands for a text such as WeChat's. A rid is added to an
 // errmsg that has none.
 //
+// Under [WithAPISecurity] the answer to a signed call is encrypted and signed,
+// unless errcode is one of 40230 to 40240.
+//
 // endpoint is the path of the API with its slash, as in
 // "/wxa/business/getuserphonenumber". Faults of one endpoint come in the order
 // in which they were asked for. Below zero, times means until the next call of
 // FailNext, RespondNext, DropNext or LoseNext for this endpoint; zero adds no
 // fault and so only ends that. The same goes for those methods.
 func (s *Server) FailNext(endpoint string, errcode int, errmsg string, times int) {
-	s.addFault(endpoint, &fault{left: times, answer: func(endpoint string) reply {
+	s.addFault(endpoint, &fault{left: times, sealed: !comesInTheClear(errcode), answer: func(endpoint string) reply {
 		body := mustEncode(failure(errcode, errmsg, time.Now()))
-		return reply{http.StatusOK, contentTypeOf(endpoint, body), body}
+		return reply{status: http.StatusOK, contentType: contentTypeOf(endpoint, body), body: body}
 	}})
 }
 
 // RespondNext answers the next times requests to endpoint with an HTTP status
-// and a body just as given. The requests take no effect.
+// and a body just as given, never encrypted or signed. The requests take no
+// effect.
 func (s *Server) RespondNext(endpoint string, status int, body string, times int) {
 	if status < 200 || status > 599 {
 		panic(fmt.Sprintf("wxphonetest: RespondNext: %d is not the HTTP status of an answer", status))
 	}
 	s.addFault(endpoint, &fault{left: times, answer: func(endpoint string) reply {
-		return reply{status, contentTypeOf(endpoint, []byte(body)), []byte(body)}
+		return reply{status: status, contentType: contentTypeOf(endpoint, []byte(body)), body: []byte(body)}
 	}})
 }
 

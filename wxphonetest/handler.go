@@ -39,6 +39,10 @@ var routes = map[string]route{
 	pathResetUserSessionKey: {http.MethodGet, typeJSON, true, (*Server).serveResetUserSessionKey},
 	pathCheckEncryptedMsg:   {http.MethodPost, typeJSON, true, (*Server).serveCheckEncryptedMsg},
 	pathGetOpenData:         {http.MethodPost, typeJSON, true, (*Server).serveGetOpenData},
+
+	pathComponentToken:        {http.MethodPost, typeJSON, false, (*Server).serveComponentToken},
+	pathAuthorizerToken:       {http.MethodPost, typeJSON, false, (*Server).serveAuthorizerToken},
+	pathComponentCode2Session: {http.MethodGet, typeText, false, (*Server).serveComponentCode2Session},
 }
 
 // call is one request on its way through a route.
@@ -46,6 +50,10 @@ type call struct {
 	query url.Values
 	body  []byte
 	now   time.Time
+	// sealed is whether the body came encrypted, as the answer is to be.
+	sealed bool
+	// appID is the mini-program that the access_token is for.
+	appID string
 	// mistakes are what no working program would have sent.
 	mistakes []string
 }
@@ -94,7 +102,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case f.answer == nil:
 		panic(http.ErrAbortHandler)
 	default:
-		f.answer(r.URL.Path).write(w)
+		s.sealFault(f, f.answer(r.URL.Path), r).write(w)
 	}
 }
 
@@ -134,7 +142,11 @@ func (s *Server) dispatch(c *call, r *http.Request) reply {
 	if !ok {
 		rt.contentType = typeJSON
 	}
-	return reply{http.StatusOK, rt.contentType, mustEncode(s.answer(c, r, rt))}
+	answer := reply{status: http.StatusOK, contentType: rt.contentType, body: mustEncode(s.answer(c, r, rt))}
+	if c.sealed {
+		return s.seal(answer, r)
+	}
+	return answer
 }
 
 func (s *Server) answer(c *call, r *http.Request, rt route) any {
@@ -159,6 +171,9 @@ func (s *Server) answer(c *call, r *http.Request, rt route) any {
 		if refusal := s.checkToken(c); refusal != nil {
 			return refusal
 		}
+	}
+	if refusal := s.unseal(c, r); refusal != nil {
+		return refusal
 	}
 	return rt.serve(s, c)
 }

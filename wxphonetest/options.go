@@ -13,6 +13,7 @@ type options struct {
 	cloudHosting   bool
 	cloudIDObjects bool
 	unknownIsFalse bool
+	apiSecurity    bool
 }
 
 func newOptions(opts []Option) (options, error) {

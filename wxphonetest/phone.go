@@ -48,6 +48,7 @@ type ticket struct {
 // phoneCode is the code of one tap on the phone number button.
 type phoneCode struct {
 	ticket
+	appID  string
 	phone  wirePhone
 	openID string
 }
@@ -66,14 +67,17 @@ func ForOpenID(openid string) CodeOption {
 //
 // The answer holds p as it is, so that a missing number or another app's
 // watermark can be tried too. Only if p has no watermark at all does it get the
-// server's appid and the present time.
+// appid of the server, or of [ForApp], and the present time.
 func (s *Server) IssueCode(p wxphone.PhoneInfo, opts ...CodeOption) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	issued := &phoneCode{ticket: ticket{expiresAt: now.Add(codeLifetime)}, phone: s.wirePhone(p, now)}
+	issued := &phoneCode{ticket: ticket{expiresAt: now.Add(codeLifetime)}, appID: s.appID, phone: s.wirePhone(p, now)}
 	for _, opt := range opts {
 		opt(issued)
+	}
+	if p.Watermark == (wxphone.Watermark{}) {
+		issued.phone.Watermark.AppID = issued.appID
 	}
 	raw := make([]byte, 32)
 	random(raw)
@@ -99,6 +103,9 @@ func (s *Server) servePhoneNumber(c *call) any {
 	issued, ok := s.phoneCodes[body.Code]
 	if !ok || !c.now.Before(issued.expiresAt) {
 		return c.fail(40029)
+	}
+	if issued.appID != c.appID {
+		return c.fail(40013)
 	}
 	if issued.used {
 		return c.fail(40163)

@@ -16,6 +16,7 @@ import (
 type Server struct {
 	options
 	reporter reporter
+	security *security // nil without API security
 
 	// mu guards all that follows. It is never held while waiting.
 	mu       sync.Mutex
@@ -28,6 +29,7 @@ type Server struct {
 	faults   map[string][]*fault
 
 	tokens     tokenBook
+	platform   platform
 	phoneCodes map[string]*phoneCode
 	loginCodes map[string]*loginCode
 	sessions   map[string]*session
@@ -63,18 +65,23 @@ func Start(opts ...Option) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		options:    o,
 		requests:   make(map[string]int),
 		latency:    make(map[string]time.Duration),
 		faults:     make(map[string][]*fault),
 		tokens:     newTokenBook(),
+		platform:   newPlatform(),
 		phoneCodes: make(map[string]*phoneCode),
 		loginCodes: make(map[string]*loginCode),
 		sessions:   make(map[string]*session),
 		encrypted:  make(map[string]time.Time),
 		cloudIDs:   make(map[string]*cloudID),
-	}, nil
+	}
+	if o.apiSecurity {
+		s.security = newSecurity()
+	}
+	return s, nil
 }
 
 // Close stops the server. From then on its address and its HTTPClient refuse
@@ -115,10 +122,14 @@ func (s *Server) URL() string {
 	return s.listener.URL
 }
 
-// NewClient returns a client of this server. opts come after the server's own
-// [wxphone.WithHTTPClient] and can override it.
+// NewClient returns a client of this server. opts come after the server's own,
+// [wxphone.WithHTTPClient] and for a server [WithAPISecurity]
+// [wxphone.WithAPISecurity], and can override them.
 func (s *Server) NewClient(opts ...wxphone.Option) *wxphone.Client {
 	own := []wxphone.Option{wxphone.WithHTTPClient(s.HTTPClient())}
+	if s.security != nil {
+		own = append(own, wxphone.WithAPISecurity(s.APISecurity()))
+	}
 	c, err := wxphone.New(s.appID, s.secret, append(own, opts...)...)
 	if err != nil {
 		s.reporter.fatalf("wxphonetest: NewClient: %v", err)

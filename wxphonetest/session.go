@@ -25,6 +25,7 @@ type session struct {
 // loginCode is the js_code of one wx.login.
 type loginCode struct {
 	ticket
+	appID  string
 	openID string
 }
 
@@ -35,7 +36,7 @@ func (s *Server) IssueLoginCode(openid string) (jsCode string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	jsCode = alphanumeric(32)
-	s.loginCodes[jsCode] = &loginCode{ticket{expiresAt: time.Now().Add(codeLifetime)}, openid}
+	s.loginCodes[jsCode] = &loginCode{ticket{expiresAt: time.Now().Add(codeLifetime)}, s.appID, openid}
 	return jsCode
 }
 
@@ -79,7 +80,6 @@ func newSessionKey() wxphone.SessionKey {
 }
 
 func (s *Server) serveCode2Session(c *call) any {
-	jsCode := c.query.Get("js_code")
 	if refusal := s.checkCredentials(c, credentials{
 		GrantType: c.query.Get("grant_type"),
 		AppID:     c.query.Get("appid"),
@@ -87,11 +87,17 @@ func (s *Server) serveCode2Session(c *call) any {
 	}, "authorization_code", 40125); refusal != nil {
 		return refusal
 	}
+	return s.redeemLoginCode(c, s.appID)
+}
+
+// redeemLoginCode answers a login whose code alone is left to check.
+func (s *Server) redeemLoginCode(c *call, appID string) any {
+	jsCode := c.query.Get("js_code")
 	if jsCode == "" {
 		return c.reject(41008, "js_code is missing")
 	}
 	issued, ok := s.loginCodes[jsCode]
-	if !ok || !c.now.Before(issued.expiresAt) {
+	if !ok || issued.appID != appID || !c.now.Before(issued.expiresAt) {
 		return c.fail(40029)
 	}
 	if issued.used {

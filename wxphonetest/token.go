@@ -165,6 +165,7 @@ func (s *Server) checkToken(c *call) any {
 	value := c.query.Get("access_token")
 	if value == "" {
 		if s.cloudHosting {
+			c.appID = s.appID
 			return nil
 		}
 		return c.reject(41001, "the query has no access_token")
@@ -178,7 +179,7 @@ func (s *Server) checkToken(c *call) any {
 	case t.isRetired(c.now):
 		return c.fail(40001)
 	default:
-		return nil
+		return s.checkOwner(c, value)
 	}
 }
 

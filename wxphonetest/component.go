@@ -1,0 +1,379 @@
+package wxphonetest
+
+import (
+	"context"
+	"encoding/base64"
+	"strconv"
+	"time"
+
+	"github.com/wxphone/wxphone"
+)
+
+const (
+	pathComponentToken        = "/cgi-bin/component/api_component_token"
+	pathAuthorizerToken       = "/cgi-bin/component/api_authorizer_token"
+	pathComponentCode2Session = "/sns/component/jscode2session"
+)
+
+const (
+	componentAppID  = "wx9e8d7c6b5a403f21"
+	componentSecret = "c4b1e7f09a2d4c63b85e1f7a0d9c3b26"
+
+	ticketEvery    = 10 * time.Minute
+	ticketLifetime = 12 * time.Hour
+)
+
+// platform is what WeChat remembers of a third-party platform.
+type platform struct {
+	tickets    map[string]time.Time // when each was pushed
+	lastTicket string
+
+	tokens  map[string]*token // component_access_tokens
+	current *token
+
+	grants map[string]*grant // by the mini-program's appid
+	// owners has the mini-program of each authorizer_access_token.
+	owners map[string]*grant
+}
+
+// grant is the authorisation of one mini-program.
+type grant struct {
+	appID        string
+	refreshToken string
+	// former are earlier refresh tokens, and until when they still work.
+	former map[string]time.Time
+	// rotates is whether the next refresh hands out another refresh token.
+	rotates   bool
+	withdrawn bool
+	// unpermitted is whether permission set 18 is missing.
+	unpermitted bool
+	current     *token
+}
+
+func newPlatform() platform {
+	return platform{
+		tickets: make(map[string]time.Time),
+		tokens:  make(map[string]*token),
+		grants:  make(map[string]*grant),
+		owners:  make(map[string]*grant),
+	}
+}
+
+// ComponentAppID returns the appid of the third-party platform that the server
+// knows.
+func (s *Server) ComponentAppID() string { return componentAppID }
+
+// ComponentSecret returns the AppSecret of the third-party platform.
+func (s *Server) ComponentSecret() string { return componentSecret }
+
+// NewComponent returns the third-party platform as a client of this server,
+// with the latest ticket whenever it asks. opts come after the server's own
+// [wxphone.WithHTTPClient] and can override it.
+func (s *Server) NewComponent(opts ...wxphone.Option) *wxphone.Component {
+	own := []wxphone.Option{wxphone.WithHTTPClient(s.HTTPClient())}
+	ticket := func(context.Context) (string, error) { return s.Ticket(), nil }
+	c, err := wxphone.NewComponent(componentAppID, componentSecret, ticket, append(own, opts...)...)
+	if err != nil {
+		s.reporter.fatalf("wxphonetest: NewComponent: %v", err)
+		return nil
+	}
+	return c
+}
+
+// Ticket returns the component_verify_ticket that WeChat pushed last. There is
+// another one every 10 minutes, and each works for 12 hours.
+func (s *Server) Ticket() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if pushed, ok := s.platform.tickets[s.platform.lastTicket]; !ok || now.Sub(pushed) >= ticketEvery {
+		s.pushTicket(now)
+	}
+	return s.platform.lastTicket
+}
+
+// PushTicket makes WeChat push a ticket now, and returns it.
+func (s *Server) PushTicket() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pushTicket(time.Now())
+}
+
+func (s *Server) pushTicket(now time.Time) string {
+	s.platform.lastTicket = "ticket@@@" + opaque(64)
+	s.platform.tickets[s.platform.lastTicket] = now
+	return s.platform.lastTicket
+}
+
+// RevokeComponentToken makes every component_access_token handed out so far
+// answer 40001, or 40094 at the login, from now on. [Server.RevokeToken] does
+// the like to the tokens of the mini-programs.
+func (s *Server) RevokeComponentToken() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, t := range s.platform.tokens {
+		t.retire(now)
+	}
+}
+
+// Authorize has the owner of the server's mini-program authorise the platform.
+// See [Server.AuthorizeApp].
+func (s *Server) Authorize() (refreshToken string) { return s.AuthorizeApp(s.appID) }
+
+// AuthorizeApp has the owner of the mini-program appID authorise the platform,
+// with permission set 18. It returns the authorizer_refresh_token, which a
+// platform gets from api_query_auth. What was handed out under an earlier
+// authorisation no longer works.
+//
+// A server has one mini-program of its own. Codes of the others are made with
+// [ForApp] and [Server.IssueLoginCodeForApp]; everything else, such as users'
+// sessions, is one for all of them.
+func (s *Server) AuthorizeApp(appID string) (refreshToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for value, former := range s.platform.owners {
+		if former.appID == appID {
+			s.tokens.all[value].retire(now)
+		}
+	}
+	g := &grant{appID: appID, refreshToken: newRefreshToken(), former: make(map[string]time.Time)}
+	s.platform.grants[appID] = g
+	return g.refreshToken
+}
+
+// Deauthorize has the owner of the mini-program appID withdraw the
+// authorisation: the platform's calls for it answer 61003.
+func (s *Server) Deauthorize(appID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.platform.grants[appID]; g != nil {
+		g.withdrawn = true
+	}
+}
+
+// WithdrawPermission takes permission set 18 out of the authorisation of the
+// mini-program appID: the platform still gets its token, but calls with it
+// answer 61007.
+func (s *Server) WithdrawPermission(appID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mustGrant(appID).unpermitted = true
+}
+
+// RotateRefreshToken makes the next refresh of the mini-program appID hand out
+// another refresh token. The one that it was made with works for five minutes
+// more.
+func (s *Server) RotateRefreshToken(appID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mustGrant(appID).rotates = true
+}
+
+// RevokeRefreshToken makes every refresh token of the mini-program appID answer
+// 61023, as one does that the platform failed to keep. It returns the new one,
+// which a platform gets from api_get_authorizer_list.
+func (s *Server) RevokeRefreshToken(appID string) (refreshToken string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.mustGrant(appID)
+	g.refreshToken = newRefreshToken()
+	clear(g.former)
+	return g.refreshToken
+}
+
+// mustGrant stops a test that would otherwise wait in vain for an effect.
+func (s *Server) mustGrant(appID string) *grant {
+	g := s.platform.grants[appID]
+	if g == nil {
+		panic("wxphonetest: " + strconv.Quote(appID) + " has not authorised the platform; call AuthorizeApp first")
+	}
+	return g
+}
+
+// ForApp says in which mini-program the user tapped, if it is not the server's
+// own. The watermark is that mini-program's, unless the number has one.
+func ForApp(appID string) CodeOption {
+	return func(c *phoneCode) { c.appID = appID }
+}
+
+// IssueLoginCodeForApp is [Server.IssueLoginCode] for a user of the
+// mini-program appID.
+func (s *Server) IssueLoginCodeForApp(appID, openid string) (jsCode string) {
+	jsCode = s.IssueLoginCode(openid)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loginCodes[jsCode].appID = appID
+	return jsCode
+}
+
+func (s *Server) serveComponentToken(c *call) any {
+	var body struct {
+		AppID  string `json:"component_appid"`
+		Secret string `json:"component_appsecret"`
+		Ticket string `json:"component_verify_ticket"`
+	}
+	if refusal := c.decode(&body); refusal != nil {
+		return refusal
+	}
+	pushed, known := s.platform.tickets[body.Ticket]
+	switch {
+	case body.AppID == "":
+		return c.reject(41018, "component_appid is missing")
+	case body.Secret == "":
+		return c.reject(41004, "component_appsecret is missing")
+	case body.Ticket == "":
+		return c.reject(61006, "component_verify_ticket is missing")
+	case body.AppID != componentAppID:
+		return c.fail(40013)
+	case body.Secret != componentSecret:
+		return c.fail(40125)
+	case !known:
+		return c.fail(61006)
+	case c.now.Sub(pushed) >= ticketLifetime:
+		return c.fail(61005)
+	}
+	// Whether the former token lives on is not documented; as the classic one
+	// it does for some minutes.
+	if s.platform.current != nil {
+		s.platform.current.retire(c.now.Add(tokenOverlap))
+	}
+	t := &token{value: "86_" + opaque(108), expiresAt: c.now.Add(s.tokenLifetime)}
+	s.platform.tokens[t.value], s.platform.current = t, t
+	return struct {
+		Token     string `json:"component_access_token"`
+		ExpiresIn int64  `json:"expires_in"`
+	}{t.value, answerToken(t, c.now).ExpiresIn}
+}
+
+// checkComponentToken returns the refusal of a component_access_token, or nil.
+// APIs differ in the errcode of an invalid one. WeChat takes both names.
+func (s *Server) checkComponentToken(c *call, componentID string, invalid int) any {
+	value := c.query.Get("component_access_token")
+	if value == "" {
+		value = c.query.Get("access_token")
+	}
+	t := s.platform.tokens[value]
+	switch {
+	case value == "":
+		return c.reject(41001, "the query has no component_access_token")
+	case t == nil && s.tokens.all[value] != nil:
+		return c.reject(48001, "the token is a mini-program's; this API takes the platform's component_access_token")
+	case t == nil:
+		return c.fail(invalid)
+	case t.isExpired(c.now):
+		return c.fail(42001)
+	case t.isRetired(c.now):
+		return c.fail(invalid)
+	case componentID == "":
+		return c.reject(41018, "component_appid is missing")
+	case componentID != componentAppID:
+		return c.fail(40013)
+	default:
+		return nil
+	}
+}
+
+func (s *Server) serveAuthorizerToken(c *call) any {
+	var body struct {
+		ComponentID  string `json:"component_appid"`
+		AppID        string `json:"authorizer_appid"`
+		RefreshToken string `json:"authorizer_refresh_token"`
+	}
+	if refusal := c.decode(&body); refusal != nil {
+		return refusal
+	}
+	if refusal := s.checkComponentToken(c, body.ComponentID, 40001); refusal != nil {
+		return refusal
+	}
+	if body.AppID == "" {
+		return c.reject(40013, "authorizer_appid is missing")
+	}
+	if body.RefreshToken == "" {
+		return c.reject(61023, "authorizer_refresh_token is missing")
+	}
+	g := s.platform.grants[body.AppID]
+	switch {
+	case g == nil || g.withdrawn:
+		return c.fail(61003)
+	case body.RefreshToken != g.refreshToken && !c.now.Before(g.former[body.RefreshToken]):
+		return c.fail(61023)
+	}
+	if g.rotates {
+		g.former[g.refreshToken] = c.now.Add(tokenOverlap)
+		g.refreshToken, g.rotates = newRefreshToken(), false
+	}
+	if g.current != nil {
+		g.current.retire(c.now.Add(tokenOverlap))
+	}
+	g.current = s.tokens.issue(c.now, s.tokenLifetime)
+	s.platform.owners[g.current.value] = g
+	return struct {
+		Token        string `json:"authorizer_access_token"`
+		ExpiresIn    int64  `json:"expires_in"`
+		RefreshToken string `json:"authorizer_refresh_token"`
+	}{g.current.value, answerToken(g.current, c.now).ExpiresIn, g.refreshToken}
+}
+
+// checkOwner says which mini-program a sound access_token is for, and returns
+// the refusal of a platform that may not call for it, or nil.
+func (s *Server) checkOwner(c *call, accessToken string) any {
+	g := s.platform.owners[accessToken]
+	if g == nil {
+		c.appID = s.appID
+		return nil
+	}
+	c.appID = g.appID
+	return g.check(c)
+}
+
+func (g *grant) check(c *call) any {
+	switch {
+	case g == nil || g.withdrawn:
+		return c.fail(61003)
+	case g.unpermitted:
+		return c.fail(61007)
+	default:
+		return nil
+	}
+}
+
+// serveComponentCode2Session writes errcodes as strings, as WeChat's
+// documentation of this API does.
+func (s *Server) serveComponentCode2Session(c *call) any {
+	answer := s.componentLogin(c)
+	refusal, refused := answer.(outcome)
+	if !refused {
+		return answer
+	}
+	return struct {
+		ErrCode string `json:"errcode"`
+		ErrMsg  string `json:"errmsg"`
+	}{strconv.Itoa(refusal.ErrCode), refusal.ErrMsg}
+}
+
+func (s *Server) componentLogin(c *call) any {
+	if refusal := s.checkComponentToken(c, c.query.Get("component_appid"), 40094); refusal != nil {
+		return refusal
+	}
+	appID := c.query.Get("appid")
+	if appID == "" {
+		return c.reject(41002, "appid is missing")
+	}
+	if c.query.Get("grant_type") != "authorization_code" {
+		return c.reject(40002, `grant_type must be "authorization_code"`)
+	}
+	if refusal := s.platform.grants[appID].check(c); refusal != nil {
+		return refusal
+	}
+	return s.redeemLoginCode(c, appID)
+}
+
+func newRefreshToken() string { return "refreshtoken@@@" + opaque(32) }
+
+func opaque(n int) string {
+	raw := make([]byte, n)
+	random(raw)
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
