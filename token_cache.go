@@ -47,8 +47,17 @@ func WithCacheLogger(l *slog.Logger) CacheOption {
 			c.broken = invalid("WithCacheLogger", "has a nil logger")
 			return
 		}
-		c.log = l
+		c.log = slog.New(guardedHandler{l.Handler()})
 	}
+}
+
+// guardedHandler outlives a log handler that panics: in a flight's goroutine
+// that would end the process.
+type guardedHandler struct{ slog.Handler }
+
+func (h guardedHandler) Handle(ctx context.Context, r slog.Record) error {
+	defer func() { _ = recover() }()
+	return h.Handler.Handle(ctx, r)
 }
 
 // CacheTokens returns a [TokenSource] that asks src only when it has to:
@@ -169,22 +178,17 @@ func (c *tokenCache) stale(ctx context.Context) (Token, error) {
 	}
 }
 
-// refreshEarly starts a flight unless one is under way or the source is to be
-// left alone, and keeps the other callers off the lock meanwhile. The caller
-// holds mu.
+// refreshEarly starts a flight unless one is under way, and keeps the other
+// callers off the lock meanwhile. A pause after a failure has moved refreshAt.
+// The caller holds mu.
 func (c *tokenCache) refreshEarly(cached *cachedToken, now time.Time) {
 	if now.Before(cached.refreshAt) {
 		return
 	}
-	quietUntil := now.Add(flightTimeout)
-	switch {
-	case c.flight != nil:
-	case now.Before(c.retryAt):
-		quietUntil = c.retryAt
-	default:
+	if c.flight == nil {
 		c.takeOff()
 	}
-	c.keepQuiet(cached, quietUntil)
+	c.keepQuiet(cached, now.Add(flightTimeout))
 }
 
 func (c *tokenCache) keepQuiet(cached *cachedToken, until time.Time) {
@@ -236,10 +240,8 @@ func (c *tokenCache) fly(f *flight, obtain func(context.Context) (Token, bool, e
 	go func() {
 		defer cancel()
 		defer unbound()
-		// Only a source that ends its goroutine, or a log handler that panics,
-		// leaves anything to land here.
+		// Only a source that ends its goroutine leaves anything to land here.
 		defer c.land(f, Token{}, errors.New("wxphone: the token source ended its goroutine"), true)
-		defer func() { _ = recover() }()
 		for try := 1; ; try++ {
 			token, considered, err := obtain(ctx)
 			if c.land(f, token, err, considered || try == obtainTries) {

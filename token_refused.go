@@ -27,6 +27,8 @@ func (c *tokenCache) InvalidateToken(ctx context.Context, rejected string) error
 		return r.err
 	case <-ctx.Done():
 		return fmt.Errorf("wxphone: reporting a refused access_token: %w", ctx.Err())
+	case <-time.After(reportTimeout + storeTimeout):
+		return nil // the source ignores its context; the flight asks it anyway
 	}
 }
 
@@ -43,7 +45,8 @@ type report struct {
 func (c *tokenCache) drop(rejected string) *report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if rejected == "" || rejected != c.served {
+	cached := c.current.Load()
+	if rejected == "" || rejected != c.served && (cached == nil || rejected != cached.token.AccessToken) {
 		return nil
 	}
 	if rejected == c.rejected && time.Now().Before(c.bearUntil) {

@@ -105,6 +105,7 @@ func parseBaseURL(option, raw string) (host, error) {
 	h := host{scheme: u.Scheme, name: u.Host, path: strings.TrimRight(u.Path, "/")}
 	if escaped := strings.TrimRight(u.EscapedPath(), "/"); escaped != h.path {
 		h.rawPath = escaped
+		h.path, _ = url.PathUnescape(escaped)
 	}
 	return h, err
 }

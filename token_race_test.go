@@ -1,0 +1,320 @@
+//go:build go1.25
+
+package wxphone_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http/httptrace"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/wxphonetest"
+)
+
+// rotatingSource hands out the same token until it is told that this one was
+// refused.
+type rotatingSource struct {
+	reading time.Duration // how long an answer takes after it was made up
+	telling time.Duration // how long it takes to be told of a refusal
+
+	mu      sync.Mutex
+	current int
+	told    []string
+}
+
+func (s *rotatingSource) Token(context.Context) (wxphone.Token, error) {
+	s.mu.Lock()
+	value, reading := "token-"+strconv.Itoa(s.current), s.reading
+	s.mu.Unlock()
+	time.Sleep(reading)
+	return wxphone.Token{AccessToken: value, ExpiresAt: time.Now().Add(time.Hour)}, nil
+}
+
+func (s *rotatingSource) InvalidateToken(ctx context.Context, rejected string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	time.Sleep(s.telling)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.told = append(s.told, rejected)
+	if rejected == "token-"+strconv.Itoa(s.current) {
+		s.current++
+	}
+	return nil
+}
+
+func (s *rotatingSource) wasTold() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.told
+}
+
+// assertNeverServed asks for 40 seconds, which is longer than a token that the
+// source insists on is put up with.
+func assertNeverServed(t *testing.T, tokens wxphone.TokenSource, refused string) {
+	t.Helper()
+	for second := range 40 {
+		require.NotEqual(t, refused, accessToken(t, tokens), "served again %d s after it was refused", second)
+		time.Sleep(time.Second)
+	}
+}
+
+func TestNilContextIsRefusedAndDoesNotLockTheCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tokens := wxphone.CacheTokens(&countingSource{life: time.Hour})
+		_, err := tokens.Token(nil) //nolint:staticcheck // the mistake under test
+		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+		first := accessToken(t, tokens)
+		err = tokens.(wxphone.TokenInvalidator).InvalidateToken(nil, first) //nolint:staticcheck // the mistake under test
+		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+		assert.Equal(t, first, accessToken(t, tokens), "a refused report reports nothing")
+		invalidate(t, tokens, first)
+		assert.NotEqual(t, first, accessToken(t, tokens))
+	})
+}
+
+func TestRefusedTokenIsNotFetchedWhileTheSourceIsBeingTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &rotatingSource{telling: 20 * time.Millisecond}
+		tokens := wxphone.CacheTokens(source)
+		refused := accessToken(t, tokens)
+		var group sync.WaitGroup
+		group.Go(func() { // the source does not know yet, and would say the same again
+			time.Sleep(5 * time.Millisecond)
+			assert.NotEqual(t, refused, accessToken(t, tokens))
+		})
+		invalidate(t, tokens, refused)
+		assertNeverServed(t, tokens, refused)
+		group.Wait()
+		assert.Equal(t, []string{refused}, source.wasTold())
+	})
+}
+
+func TestRefreshThatReadTheTokenBeforeItsRefusalDoesNotBringItBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &rotatingSource{}
+		tokens := wxphone.CacheTokens(source)
+		refused := accessToken(t, tokens)
+		time.Sleep(58*time.Minute + time.Second)
+		source.reading = 100 * time.Millisecond
+		require.Equal(t, refused, accessToken(t, tokens), "an early refresh begins")
+		synctest.Wait()
+		invalidate(t, tokens, refused)
+		assertNeverServed(t, tokens, refused)
+	})
+}
+
+func TestReporterWhoseContextEndsReturnsAndTheSourceIsToldAllTheSame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &rotatingSource{telling: 2 * time.Second}
+		tokens := wxphone.CacheTokens(source)
+		for name, end := range map[string]time.Duration{"before": 0, "meanwhile": time.Second} {
+			refused := accessToken(t, tokens)
+			ctx, cancel := context.WithTimeout(t.Context(), end)
+			begin := time.Now()
+			err := tokens.(wxphone.TokenInvalidator).InvalidateToken(ctx, refused)
+			cancel()
+			require.ErrorIs(t, err, context.DeadlineExceeded, name)
+			require.Equal(t, end, time.Since(begin), name)
+			assertNeverServed(t, tokens, refused)
+			require.Contains(t, source.wasTold(), refused, name)
+		}
+	})
+}
+
+// deafSource does not take a refusal as it should.
+type deafSource struct {
+	countingSource
+	refusal func() error
+}
+
+func (s *deafSource) InvalidateToken(context.Context, string) error { return s.refusal() }
+
+func TestSourceThatHangsWhenToldOfARefusalHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		tokens := wxphone.CacheTokens(&deafSource{
+			countingSource: countingSource{life: time.Hour},
+			refusal:        func() error { <-release; return nil },
+		})
+		refused := accessToken(t, tokens)
+		begin := time.Now()
+		go func() { _ = tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), refused) }()
+		synctest.Wait()
+		assert.NotEqual(t, refused, accessToken(t, tokens))
+		assert.LessOrEqual(t, time.Since(begin), 5*time.Second)
+		assertNeverServed(t, tokens, refused)
+		close(release)
+	})
+}
+
+func TestReporterDoesNotWaitForEverForASourceThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		tokens := wxphone.CacheTokens(&deafSource{
+			countingSource: countingSource{life: time.Hour},
+			refusal:        func() error { <-release; return nil },
+		})
+		refused := accessToken(t, tokens)
+		returned := make(chan struct{})
+		go func() { // whose context never ends
+			defer close(returned)
+			_ = tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), refused)
+		}()
+		select {
+		case <-returned:
+		case <-time.After(time.Minute):
+			t.Error("the reporter still waits after a minute")
+		}
+		close(release)
+		<-returned
+	})
+}
+
+func TestSourceThatPanicsWhenToldOfARefusalIsAnError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tokens := wxphone.CacheTokens(&deafSource{
+			countingSource: countingSource{life: time.Hour},
+			refusal:        func() error { panic("secret inside") },
+		})
+		refused := accessToken(t, tokens)
+		err := tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), refused)
+		require.ErrorContains(t, err, "panicked")
+		assert.NotContains(t, err.Error(), "secret inside")
+		assertNeverServed(t, tokens, refused)
+	})
+}
+
+func TestFlightHasNoneOfItsCallersValues(t *testing.T) {
+	t.Parallel()
+	var inherited any
+	tokens := wxphone.CacheTokens(wxphone.TokenSourceFunc(func(ctx context.Context) (wxphone.Token, error) {
+		inherited = ctx.Value(contextKey{})
+		return wxphone.Token{AccessToken: "token", ExpiresAt: time.Now().Add(time.Hour)}, nil
+	}))
+	_, err := tokens.Token(context.WithValue(t.Context(), contextKey{}, "a request that the framework recycles"))
+	require.NoError(t, err)
+	assert.Nil(t, inherited)
+}
+
+// The counter is plain on purpose: the race detector sees a hook that runs when
+// its caller has the counter for itself again.
+func TestCallersTraceHooksAreNotCalledAfterItsReturn(t *testing.T) {
+	t.Parallel()
+	server := wxphonetest.NewServer(t)
+	server.SetLatency(stablePath, 50*time.Millisecond)
+	client := server.NewClient()
+	hooks := 0
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GetConn:              func(string) { hooks++ },
+		GotFirstResponseByte: func() { hooks++ },
+	})
+	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	_, err := client.AccessToken(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	hooks = 0
+
+	_, err = client.AccessToken(t.Context()) // waits for the same flight
+	require.NoError(t, err)
+	require.Equal(t, 1, server.TokenFetches())
+	assert.Zero(t, hooks)
+}
+
+// panickingHandler is a log handler with a bug.
+type panickingHandler struct{ records *atomic.Int32 }
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h panickingHandler) Handle(context.Context, slog.Record) error {
+	h.records.Add(1)
+	panic("a bug in the log handler")
+}
+func (h panickingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h panickingHandler) WithGroup(string) slog.Handler      { return h }
+
+func TestLogHandlerThatPanicsInAFlightStopsNobody(t *testing.T) {
+	t.Parallel()
+	down := errors.New("down")
+	for name, failure := range map[string]error{"fetched": nil, "not fetched": down} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				records := new(atomic.Int32)
+				source := &countingSource{life: time.Hour, delay: time.Second, err: failure}
+				tokens := wxphone.CacheTokens(source, wxphone.WithCacheLogger(slog.New(panickingHandler{records})))
+				var group sync.WaitGroup
+				for range 10 {
+					group.Go(func() {
+						_, err := tokens.Token(t.Context())
+						assert.ErrorIs(t, err, failure)
+					})
+				}
+				group.Wait()
+				synctest.Wait()
+				assert.EqualValues(t, 1, records.Load())
+				time.Sleep(time.Minute)
+				source.set(nil, "")
+				assert.NotEmpty(t, accessToken(t, tokens), "the cache works on")
+			})
+		})
+	}
+}
+
+func TestLogHandlerThatPanicsDoesNotKeepARefusalFromTheSource(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &rotatingSource{}
+		tokens := wxphone.CacheTokens(source, wxphone.WithCacheLogger(slog.New(panickingHandler{new(atomic.Int32)})))
+		refused := accessToken(t, tokens)
+		_ = tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), refused)
+		assert.Equal(t, []string{refused}, source.wasTold())
+		assertNeverServed(t, tokens, refused)
+	})
+}
+
+// A flight that its source never ends is landed by a timer. A panic there would
+// take the process along, so the test is a process of its own.
+func TestLogHandlerThatPanicsWhenAFlightTimesOutDoesNotKillTheProcess(t *testing.T) {
+	t.Parallel()
+	const inChild = "WXPHONE_TEST_TIMED_OUT_FLIGHT"
+	if os.Getenv(inChild) == "" {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
+		child.Env = append(os.Environ(), inChild+"=1")
+		out, err := child.CombinedOutput()
+		require.NoError(t, err, "%.2000s", out)
+		return
+	}
+	synctest.Test(t, func(t *testing.T) {
+		records := new(atomic.Int32)
+		release := make(chan struct{})
+		tokens := wxphone.CacheTokens(wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
+			<-release
+			return wxphone.Token{}, nil
+		}), wxphone.WithCacheLogger(slog.New(panickingHandler{records})))
+		_, err := tokens.Token(t.Context())
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		close(release)
+		synctest.Wait()
+		assert.EqualValues(t, 1, records.Load())
+	})
+}
