@@ -51,7 +51,7 @@ func (e *APIError) meaning() meaning {
 // Reactions that several errcodes share.
 var (
 	tokenRefused = meaning{KindTokenRejected, []error{ErrAccessToken},
-		"the access_token was refused even after a refresh; does another program fetch tokens for this appid the classic way, or is the token of another account?"}
+		"the access_token was refused; look for a program that forces a refresh of stable tokens, or that fetches classic ones if you do, for a reset AppSecret, or for a token of another appid"}
 	codeRefused = meaning{KindCodeRejected, []error{ErrCodeInvalid},
 		"ask the user to tap the button again and send e.detail.code; a code lives 5 minutes, works once, and only for the appid it was made for"}
 	cloudIDRefused = meaning{KindCodeRejected, []error{ErrCodeInvalid},

@@ -227,3 +227,26 @@ func ExampleWithLogger() {
 	// Output:
 	// level=WARN msg="wxphone: trying again" endpoint=/wxa/business/getuserphonenumber attempt=1
 }
+
+// The failures that a handler should stand.
+func Example_failures() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+	client := wechat.NewClient()
+
+	const phone = "/wxa/business/getuserphonenumber"
+	wechat.FailNext(phone, -1, "", -1)    // busy until told otherwise: 503; once would be retried: 200
+	wechat.FailNext(phone, 45011, "", 1)  // rate limited: 429
+	wechat.SetLatency(phone, time.Second) // with a shorter deadline: 504
+	wechat.DropNext(phone, 1)             // connection cut, code unused: retried
+	wechat.LoseNext(phone, 1)             // code used up, answer lost: 400 after the retry
+
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	_, err = client.GetPhoneNumber(ctx, "a code")
+	fmt.Println(wxphone.HTTPStatus(err))
+	// Output: 504
+}

@@ -99,8 +99,13 @@ func (g *gateway) do(ctx context.Context, req *request, token string) (wire.Answ
 // afterUnclear adds to a call's last error that its code may be gone: whoever
 // handles the error must not count on the code.
 func (req *request) afterUnclear(failed error) error {
-	if req.unclear == nil || req.unclear == failed { //nolint:errorlint // identity
-		return failed
+	var refusal, first *APIError
+	refused := errors.As(failed, &refusal)
+	switch {
+	case req.unclear == nil, refused && errors.As(req.unclear, &first) && first.Code == refusal.Code:
+		return failed // which says all there is to say
+	case req.unclear == failed: //nolint:errorlint // identity
+		return fmt.Errorf("%w; WeChat may have %s all the same", failed, req.effect)
 	}
 	return fmt.Errorf("%w; the first attempt may have %s, it had failed with: %w", failed, req.effect, req.unclear)
 }

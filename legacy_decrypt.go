@@ -29,8 +29,8 @@ var strictBase64 = base64.StdEncoding.Strict()
 
 // errDecrypt is what every failed decryption returns, the same value whatever
 // failed. The usual cause is nobody's attack, so the text tells that one.
-var errDecrypt = fmt.Errorf("%w: most often session_key is stale, because wx.login ran after the tap was prepared: "+
-	"call wx.login and exchange its code before the button is shown, never in its callback", ErrDecrypt)
+var errDecrypt = fmt.Errorf("%w: most often it was made under another session_key, because wx.login ran after the tap: "+
+	"let the user tap again, after a new wx.login if CheckSessionKey finds session_key stale; never call wx.login in the button's callback", ErrDecrypt)
 
 // DecryptPhoneNumber decrypts the encryptedData and iv that the phone number
 // button handed to the mini-program. Both come from the client as base64; a

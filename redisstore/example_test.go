@@ -104,3 +104,26 @@ func ExampleWithPreviousEncryptionKeys() {
 	// <nil>
 	// <nil>
 }
+
+// sharedClient shares classic tokens through Redis. Without WithClassicToken it
+// shares stable ones.
+func sharedClient(rdb redis.UniversalClient, appID, secret string, encryptionKey []byte) (*wxphone.Client, error) {
+	store, err := redisstore.New(rdb,
+		redisstore.WithEncryptionKey(encryptionKey)) // 32 bytes; decide before the first deployment
+	if err != nil {
+		return nil, err
+	}
+	return wxphone.New(appID, secret, wxphone.WithTokenStore(store), wxphone.WithClassicToken())
+}
+
+// A Client is made without asking WeChat or Redis.
+func Example_classicTokens() {
+	rdb := redis.NewClient(&redis.Options{
+		Addr:                  "127.0.0.1:6379",
+		ContextTimeoutEnabled: true, // a Redis that hangs is given up in time
+	})
+	defer rdb.Close()
+	client, err := sharedClient(rdb, "wx0123456789abcdef", "secret", make([]byte, 32))
+	fmt.Println(client, err)
+	// Output: wxphone.Client(wx0123456789abcdef) <nil>
+}

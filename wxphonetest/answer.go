@@ -82,6 +82,7 @@ var messages = map[int]string{
 	45009: "reach max api daily quota limit",
 	45011: "api minute-quota reach limit, must slower, retry next minute",
 	48001: "api unauthorized",
+	85107: "api is not in the whitelist of the open interface service",
 	48004: "api forbidden",
 	50002: "user limited",
 	61003: "component is not authorized by this account",

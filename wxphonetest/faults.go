@@ -76,6 +76,7 @@ func (s *Server) SetLatency(endpoint string, d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.latency[endpoint] = d
+	s.requests[endpoint] += 0
 }
 
 // Requests returns how many requests have come in at endpoint, the failed and
@@ -97,6 +98,7 @@ func (s *Server) addFault(endpoint string, f *fault) {
 	mustBePath(endpoint)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.requests[endpoint] += 0 // reportMisspelt looks at what was named
 	queue := s.faults[endpoint]
 	if n := len(queue); n > 0 && queue[n-1].left < 0 {
 		queue = queue[:n-1]
@@ -125,6 +127,21 @@ func (s *Server) arrive(endpoint string) (*fault, time.Duration) {
 		s.faults[endpoint] = queue[1:]
 	}
 	return f, s.latency[endpoint]
+}
+
+// reportMisspelt fails a test that named an endpoint in vain: its fault was
+// never met, so the test has shown nothing.
+func (s *Server) reportMisspelt() {
+	if s.allowMalformed {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for endpoint, requests := range s.requests {
+		if _, known := routes[endpoint]; !known && requests == 0 {
+			s.reporter.errorf("wxphonetest: a fault was set for %q, which is no API of this server and got no request; is it misspelt?", endpoint)
+		}
+	}
 }
 
 // mustBePath stops a test that would otherwise wait in vain for an effect.

@@ -38,7 +38,8 @@ type Server struct {
 }
 
 // NewServer returns a [Server] that closes when the test ends and that fails
-// the test when it gets a malformed request.
+// the test when it gets a malformed request, or when a fault was set for an
+// endpoint that neither WeChat nor the test's own requests know.
 func NewServer(tb TB, opts ...Option) *Server {
 	if tb == nil {
 		panic("wxphonetest: NewServer needs a test; use Start without one")
@@ -53,6 +54,7 @@ func NewServer(tb TB, opts ...Option) *Server {
 	tb.Cleanup(func() {
 		defer s.reporter.stop()
 		s.Close()
+		s.reportMisspelt()
 	})
 	return s
 }

@@ -21,7 +21,7 @@ const want = `This is a fake WeChat at http://…
    number: +86 138****0000
 
 1. wx.login runs after the tap, in the button's callback: the backend has the new session_key, the data is of the old.
-   error: wxphone: encryptedData does not decrypt: most often session_key is stale, because wx.login ran after the tap was prepared: call wx.login and exchange its code before the button is shown, never in its callback
+   error: wxphone: encryptedData does not decrypt: most often it was made under another session_key, because wx.login ran after the tap: let the user tap again, after a new wx.login if CheckSessionKey finds session_key stale; never call wx.login in the button's callback
    errors.Is(err, wxphone.ErrDecrypt): true
    wxphone.HTTPStatus(err): 400
    The old key is gone, the new one is good: let the user tap again, without wx.login in between.
