@@ -31,7 +31,7 @@ const want = `No flags given: this is a fake WeChat cloud hosting at http://…
    wxphone.HTTPStatus(err): 400
 
 2. The service is on, but the path is not on its whitelist.
-   error: wxphone: /wxa/business/getuserphonenumber: errcode 85107 "error 85107" (…): add the path to the whitelist of the open interface service in the cloud hosting console
+   error: wxphone: /wxa/business/getuserphonenumber: errcode 85107 "api is not in the whitelist of the open interface service" (…): add the path to the whitelist of the open interface service in the cloud hosting console
    wxphone.HTTPStatus(err): 500
 `
 
