@@ -69,7 +69,8 @@ var (
 
 // APIError is an errcode that WeChat answered with. Match it with
 // [errors.As], or its cause with [errors.Is] and one of this package's
-// errors, or ask for its [APIError.Kind].
+// errors, or ask for its [APIError.Kind]. One may also be made by hand, with
+// Endpoint and Code, for a stub in a test or another API of WeChat's.
 //
 // All errcodes: https://developers.weixin.qq.com/doc/oplatform/developers/errCode
 type APIError struct {

@@ -100,6 +100,8 @@ func invalid(name, problem string) error {
 // WithHTTPClient sends requests through c, say one with a proxy, with
 // OpenTelemetry's transport or with a mock. The Client uses a shallow copy of
 // c that does not follow redirects; timeouts and the connection pool are c's.
+// A transport for many concurrent calls needs a MaxIdleConnsPerHost of their
+// number: net/http's default of 2 makes most of them pay a TLS handshake.
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {

@@ -303,11 +303,11 @@ func (c *tokenCache) land(f *flight, token Token, err error, considered bool) bo
 		c.fetched(token, now)
 	}
 	c.flight = nil
-	close(f.done)
 	c.mu.Unlock()
 	if err == nil || !f.look {
 		c.logLanding(token, err, refused)
 	}
+	close(f.done) // after the record, so that the waiters find it written
 	return true
 }
 
