@@ -250,3 +250,23 @@ func Example_failures() {
 	fmt.Println(wxphone.HTTPStatus(err))
 	// Output: 504
 }
+
+// Two processes that share a store make one token request. In a program, the
+// store is one of redisstore's.
+func ExampleWithTokenStore() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+
+	store := new(wxphonetest.MemoryStore)
+	for range 2 {
+		client := wechat.NewClient(wxphone.WithTokenStore(store), wxphone.WithClassicToken())
+		if _, err := client.AccessToken(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println("token requests:", wechat.TokenFetches())
+	// Output: token requests: 1
+}

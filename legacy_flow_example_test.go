@@ -150,3 +150,48 @@ func ExampleDecryptData() {
 	// 100 steps
 	// 2015-10-26 13:36:41 +0000 UTC
 }
+
+// WeChat knows the data that it made, and not what somebody else sealed.
+func ExampleClient_CheckEncryptedData() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+	client := wechat.NewClient()
+
+	genuine, _ := wechat.Encrypt("openid-of-alice", wxphone.PhoneInfo{PhoneNumber: "13800000000"})
+	forged, _ := wxphonetest.Seal(wechat.SessionKey("openid-of-alice"), `{"phoneNumber":"13900000000"}`)
+	for _, encryptedData := range []string{genuine, forged} {
+		check, err := client.CheckEncryptedData(context.Background(), encryptedData)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(check.Valid)
+	}
+	// Output:
+	// true
+	// false
+}
+
+// After a leak, the user's key is replaced without a new login.
+func ExampleClient_ResetUserSessionKey() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+	client := wechat.NewClient()
+	ctx := context.Background()
+
+	leaked := wechat.SessionKey("openid-of-alice")
+	session, err := client.ResetUserSessionKey(ctx, "openid-of-alice", leaked)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(client.CheckSessionKey(ctx, "openid-of-alice", session.SessionKey))
+	fmt.Println(errors.Is(client.CheckSessionKey(ctx, "openid-of-alice", leaked), wxphone.ErrSessionExpired))
+	// Output:
+	// <nil>
+	// true
+}
