@@ -23,8 +23,8 @@ var (
 	// ErrCodeUsed is a code that was redeemed before. It matches
 	// [ErrCodeInvalid] too.
 	ErrCodeUsed = errors.New("wxphone: code already used")
-	// ErrAccessToken is an access_token that WeChat refused although it had
-	// just been refreshed.
+	// ErrAccessToken is an access_token that WeChat refused, like the fresh one
+	// it was replaced by, if there was another.
 	ErrAccessToken = errors.New("wxphone: access_token refused")
 	// ErrAppIDMismatch is an appid that is unknown or not the one the code was
 	// made for.
@@ -50,7 +50,7 @@ var (
 	ErrAPISecurity = errors.New("wxphone: API security")
 )
 
-// Errors that do not come from an errcode.
+// Errors that this package finds itself.
 var (
 	// ErrInvalidArgument is an argument or an option that cannot be right. The
 	// error names it, and nothing was sent.
@@ -63,7 +63,8 @@ var (
 	// ErrWatermarkExpired is data older than [WithWatermarkMaxAge] allows, from
 	// the future, or without a time.
 	ErrWatermarkExpired = errors.New("wxphone: watermark outside the allowed age")
-	// ErrNoPhoneNumber is a success of WeChat's that holds no phone number.
+	// ErrNoPhoneNumber is a success of WeChat's that holds no phone number, or a
+	// cloudID's -601009: an account without one.
 	ErrNoPhoneNumber = errors.New("wxphone: no phone number in the answer")
 )
 
