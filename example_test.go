@@ -240,7 +240,7 @@ func Example_failures() {
 	const phone = "/wxa/business/getuserphonenumber"
 	wechat.FailNext(phone, -1, "", -1)    // busy until told otherwise: 503; once would be retried: 200
 	wechat.FailNext(phone, 45011, "", 1)  // rate limited: 429
-	wechat.SetLatency(phone, time.Second) // with a shorter deadline: 504
+	wechat.SetLatency(phone, time.Minute) // longer than the handler waits: 504; no time in synctest
 	wechat.DropNext(phone, 1)             // connection cut, code unused: retried
 	wechat.LoseNext(phone, 1)             // code used up, answer lost: 400 after the retry
 

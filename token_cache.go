@@ -103,6 +103,7 @@ type tokenCache struct {
 	retryAt   time.Time // when the source may be asked again
 	lookAt    time.Time // when the store may be looked into before that
 	served    string    // the token that was handed out last, cached or not
+	servedAt  time.Time // when it arrived
 	rejected  string    // the token that WeChat refused last
 	report    *report   // of that token, while the source is told
 	bearUntil time.Time // until when further rejections of it are ignored
@@ -299,7 +300,7 @@ func (c *tokenCache) land(f *flight, token Token, err error, considered bool) bo
 		}
 	} else {
 		f.token = token
-		c.served = token.AccessToken
+		c.served, c.servedAt = token.AccessToken, now
 		c.fetched(token, now)
 	}
 	c.flight = nil

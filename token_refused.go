@@ -38,6 +38,7 @@ func (c *tokenCache) InvalidateToken(ctx context.Context, rejected string) error
 type report struct {
 	done chan struct{}
 	err  error
+	age  time.Duration // of the token; minutes mean that somebody retires it
 }
 
 // drop forgets the token that was handed out last if it is the rejected one,
@@ -54,7 +55,7 @@ func (c *tokenCache) drop(rejected string) *report {
 	}
 	c.rejected, c.served = rejected, ""
 	c.current.Store(nil)
-	c.report = &report{done: make(chan struct{})}
+	c.report = &report{done: make(chan struct{}), age: time.Since(c.servedAt).Round(time.Second)}
 	return c.report
 }
 
@@ -73,7 +74,7 @@ func (c *tokenCache) tell(r *report, rejected string) {
 		c.mu.Unlock()
 		close(r.done)
 	}()
-	c.log.WarnContext(ctx, "wxphone: WeChat refused the access_token")
+	c.log.WarnContext(ctx, "wxphone: WeChat refused the access_token", "age", r.age)
 	c.forget(ctx, rejected)
 	if invalidator, ok := c.src.(TokenInvalidator); ok {
 		r.err = invalidator.InvalidateToken(ctx, rejected)

@@ -105,19 +105,19 @@ func ExampleWithPreviousEncryptionKeys() {
 	// <nil>
 }
 
-// sharedClient shares classic tokens through Redis. Without WithClassicToken it
-// shares stable ones.
+// sharedClient shares its access_token through Redis. Add WithClassicToken only
+// if every program that fetches classic tokens shares this store.
 func sharedClient(rdb redis.UniversalClient, appID, secret string, encryptionKey []byte) (*wxphone.Client, error) {
 	store, err := redisstore.New(rdb,
 		redisstore.WithEncryptionKey(encryptionKey)) // 32 bytes; decide before the first deployment
 	if err != nil {
 		return nil, err
 	}
-	return wxphone.New(appID, secret, wxphone.WithTokenStore(store), wxphone.WithClassicToken())
+	return wxphone.New(appID, secret, wxphone.WithTokenStore(store))
 }
 
 // A Client is made without asking WeChat or Redis.
-func Example_classicTokens() {
+func Example_sharedClient() {
 	rdb := redis.NewClient(&redis.Options{
 		Addr:                  "127.0.0.1:6379",
 		ContextTimeoutEnabled: true, // a Redis that hangs is given up in time

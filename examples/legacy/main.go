@@ -36,8 +36,7 @@ func reveal(ctx context.Context, client *wxphone.Client, session *wxphone.Sessio
 	if !errors.Is(err, wxphone.ErrDecrypt) {
 		return phone, err
 	}
-	stale := client.CheckSessionKey(ctx, session.OpenID, session.SessionKey)
-	if errors.Is(stale, wxphone.ErrSessionExpired) {
+	if stale := client.CheckSessionKey(ctx, session.OpenID, session.SessionKey); stale != nil {
 		return nil, stale // 401: the mini-program calls wx.login, then the user taps again
 	}
 	return nil, err // 400: the key is the user's, so another tap is enough
