@@ -112,10 +112,10 @@ func (req *request) afterUnclear(failed error) error {
 
 // interrupted is the error of a call whose context ended during an attempt.
 func interrupted(ctx context.Context, req *request, failed error) error {
-	if !errors.Is(failed, ctx.Err()) {
-		failed = fmt.Errorf("wxphone: %s: %w after: %w", req.path, ctx.Err(), failed)
+	if errors.Is(failed, ctx.Err()) {
+		return req.afterUnclear(failed)
 	}
-	return req.afterUnclear(failed)
+	return fmt.Errorf("wxphone: %s: %w after: %w", req.path, ctx.Err(), req.afterUnclear(failed))
 }
 
 // pause waits before the next attempt, or returns an error that wraps both the
@@ -126,7 +126,7 @@ func (g *gateway) pause(ctx context.Context, req *request, last error) error {
 	g.log.WarnContext(ctx, "wxphone: trying again",
 		"endpoint", req.path, "attempt", req.attempts, "wait", wait, "error", last)
 	if err := sleep(ctx, wait); err != nil {
-		return fmt.Errorf("wxphone: %s: %w while waiting to try again after: %w", req.path, err, last)
+		return fmt.Errorf("wxphone: %s: %w while waiting to try again after: %w", req.path, err, req.afterUnclear(last))
 	}
 	return nil
 }

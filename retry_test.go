@@ -290,3 +290,21 @@ func TestObserverSeesEveryExchangeOfACall(t *testing.T) {
 }
 
 type contextKey struct{}
+
+func TestContextThatEndsDuringBackoffTellsThatTheCodeMayBeGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		server.RespondNext(phonePath, 502, badGateway, 1)
+		server.FailNext(phonePath, -1, "", -1)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := server.NewClient(wxphone.WithMaxRetries(100)).GetPhoneNumber(ctx, "code")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, wxphone.ErrSystemBusy)
+		var lost *wxphone.ResponseError
+		require.ErrorAs(t, err, &lost, "the first answer was lost")
+		assert.ErrorContains(t, err, "may have consumed the code")
+		assert.Equal(t, 504, wxphone.HTTPStatus(err))
+	})
+}
