@@ -2,18 +2,12 @@ package wxphone
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
-	"sync"
-	"time"
 
-	"github.com/wxphone/wxphone/internal/redact"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -167,173 +161,6 @@ func (c *Component) shareHosts(g *gateway, sameHTTPClient bool) {
 // platform's token, but the Client's hosts, retries, logger and observer.
 func (c *Component) through(g *gateway) *Component {
 	return &Component{account: c.account, caller: &caller{gateway: g, tokens: c.caller.tokens}}
-}
-
-// componentSource fetches the component_access_token.
-//
-// See https://developers.weixin.qq.com/doc/oplatform/openApi/OpenApiDoc/ticket-token/getComponentAccessToken.html
-type componentSource struct {
-	gateway *gateway
-	account *account
-	ticket  func(context.Context) (string, error)
-}
-
-type componentAnswer struct {
-	tokenAnswer
-	Token wire.Text `json:"component_access_token"`
-}
-
-// Complete makes an answer without a token a ResponseError.
-func (a *componentAnswer) Complete() bool { return a.Token != "" }
-
-func (s *componentSource) Token(ctx context.Context) (Token, error) {
-	ticket, err := s.ticket(ctx)
-	if err != nil {
-		return Token{}, notHad(pathComponentToken, errcodeTicketExpired, "component_verify_ticket", redact.Error(err, []string{ticket}))
-	}
-	if ticket = strings.TrimSpace(ticket); ticket == "" {
-		return Token{}, notHad(pathComponentToken, errcodeTicketExpired, "component_verify_ticket", errNotStored)
-	}
-	asked := time.Now()
-	answer, err := s.gateway.do(ctx, &request{
-		method: http.MethodPost,
-		path:   pathComponentToken,
-		body: wire.Object("component_appid", s.account.appID, "component_appsecret", s.account.secret,
-			"component_verify_ticket", ticket),
-		secrets:   []string{s.account.secret, ticket},
-		newAnswer: func() wire.Answer { return new(componentAnswer) },
-	}, "")
-	if err != nil {
-		return Token{}, err
-	}
-	a := answer.(*componentAnswer)
-	a.AccessToken = a.Token
-	return a.token(asked), nil
-}
-
-var errNotStored = errors.New("none is stored")
-
-// notHad is what is needed for a token and could not be had: WeChat would say
-// the same, and what to do is the same.
-func notHad(endpoint string, errcode int, what string, cause error) error {
-	return fmt.Errorf("%w: %w", &APIError{Endpoint: endpoint, Code: errcode, Message: "no " + what + " to send"}, cause)
-}
-
-// authorizerSource fetches a mini-program's authorizer_access_token.
-//
-// See https://developers.weixin.qq.com/doc/oplatform/openApi/OpenApiDoc/ticket-token/getAuthorizerAccessToken.html
-type authorizerSource struct {
-	platform      *Component
-	appID         string
-	refreshTokens RefreshTokens
-	log           *slog.Logger
-
-	mu      sync.Mutex
-	unsaved unsavedToken
-}
-
-// unsavedToken is a refresh token that could not be saved yet, and the one that
-// is stored in its place.
-type unsavedToken struct{ token, stored string }
-
-type authorizerAnswer struct {
-	tokenAnswer
-	Token        wire.Text `json:"authorizer_access_token"`
-	RefreshToken wire.Text `json:"authorizer_refresh_token"`
-}
-
-// Complete makes an answer without a token a ResponseError.
-func (a *authorizerAnswer) Complete() bool { return a.Token != "" }
-
-func (s *authorizerSource) Token(ctx context.Context) (Token, error) {
-	refreshToken, stored, err := s.load(ctx)
-	if err != nil {
-		return Token{}, err
-	}
-	asked := time.Now()
-	answer, err := s.platform.caller.call(ctx, &request{
-		method: http.MethodPost,
-		path:   pathAuthorizerToken,
-		body: wire.Object("component_appid", s.platform.account.appID, "authorizer_appid", s.appID,
-			"authorizer_refresh_token", refreshToken),
-		secrets:   []string{refreshToken},
-		newAnswer: func() wire.Answer { return new(authorizerAnswer) },
-	})
-	if err != nil {
-		var refusal *APIError
-		if errors.As(err, &refusal) && refusal.Code == errcodeRefreshToken {
-			s.keep(unsavedToken{}) // the stored one is all that is left to try
-		}
-		return Token{}, err
-	}
-	a := answer.(*authorizerAnswer)
-	a.AccessToken = a.Token
-	if a.RefreshToken != "" {
-		refreshToken = string(a.RefreshToken)
-	}
-	s.save(ctx, refreshToken, stored)
-	return a.token(asked), nil
-}
-
-// load returns the refresh token to send, and the one that is stored. They
-// differ if the newest could not be saved; but a store that has changed since
-// then has a newer one, say of a new authorisation.
-func (s *authorizerSource) load(ctx context.Context) (refreshToken, stored string, err error) {
-	stored, err = within(ctx, func(ctx context.Context) (string, error) {
-		stored, err := s.refreshTokens.LoadRefreshToken(ctx, s.appID)
-		if err != nil {
-			err = redact.Error(err, []string{stored})
-		}
-		return stored, err
-	})
-	s.mu.Lock()
-	unsaved := s.unsaved
-	s.mu.Unlock()
-	switch {
-	case err == nil && stored == "":
-		err = errNotStored
-	case err == nil && stored != unsaved.stored:
-		return stored, stored, nil
-	case unsaved.token != "":
-		return unsaved.token, unsaved.stored, nil
-	}
-	return "", "", notHad(pathAuthorizerToken, errcodeRefreshToken, "authorizer_refresh_token", err)
-}
-
-const saveTries = 3
-
-// save does not fail the fetch: the access token is good for two hours, in
-// which the refresh token waits in memory for the next chance. Nor does the
-// end of the fetch end it: WeChat has answered, and may not tell this refresh
-// token again.
-func (s *authorizerSource) save(ctx context.Context, refreshToken, stored string) {
-	ctx = context.WithoutCancel(ctx)
-	var err error
-	for try := range saveTries {
-		if try > 0 {
-			_ = sleep(ctx, backoff(try-1)) // nothing ends this context
-		}
-		_, err = within(ctx, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, s.refreshTokens.SaveRefreshToken(ctx, s.appID, refreshToken)
-		})
-		if err == nil {
-			s.keep(unsavedToken{})
-			return
-		}
-	}
-	s.keep(unsavedToken{refreshToken, stored})
-	err = redact.Error(err, []string{refreshToken, stored})
-	if refreshToken == stored {
-		s.log.WarnContext(ctx, "wxphone: authorizer_refresh_token not saved; it is the one that was stored", "error", err)
-		return
-	}
-	s.log.ErrorContext(ctx, "wxphone: authorizer_refresh_token not saved; until it is, it exists in this process only", "error", err)
-}
-
-func (s *authorizerSource) keep(unsaved unsavedToken) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unsaved = unsaved
 }
 
 // code2Session is the platform's variant of [Client.Code2Session].

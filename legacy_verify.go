@@ -1,0 +1,110 @@
+package wxphone
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+// EncryptedDataCheck is WeChat's word on a piece of encryptedData.
+type EncryptedDataCheck struct {
+	// Valid is true if WeChat itself made the data for this appid, in the last
+	// 3 days.
+	Valid bool
+	// CreatedAt is when WeChat made it, or the zero time.
+	CreatedAt time.Time
+}
+
+type encryptedDataAnswer struct {
+	wire.Status
+	Vaild      wire.Bool `json:"vaild"` // so spelled by WeChat
+	Valid      wire.Bool `json:"valid"` // in case that is mended
+	CreateTime wire.Int  `json:"create_time"`
+}
+
+// Complete makes an answer that does not say whether the data is valid a
+// ResponseError.
+func (a *encryptedDataAnswer) Complete() bool { return a.Vaild.Present || a.Valid.Present }
+
+func (a *encryptedDataAnswer) check() *EncryptedDataCheck {
+	check := &EncryptedDataCheck{
+		Valid: (a.Vaild.Value || !a.Vaild.Present) && (a.Valid.Value || !a.Valid.Present),
+	}
+	if a.CreateTime.Value > 0 {
+		check.CreatedAt = time.Unix(a.CreateTime.Value, 0)
+	}
+	return check
+}
+
+// errcodeUnknownData is checkencryptedmsg's answer to data it did not make, or
+// made more than 3 days ago or for another appid.
+const errcodeUnknownData = 1
+
+// CheckEncryptedData asks WeChat whether it made encryptedData: a phone
+// number's, for this appid, in the last 3 days. Only a hash of the data is
+// sent. Data that WeChat does not know is no error but not Valid.
+//
+// See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/basic-info/checkEncryptedData.html
+func (c *Client) CheckEncryptedData(ctx context.Context, encryptedData string) (*EncryptedDataCheck, error) {
+	if err := c.check(ctx); err != nil {
+		return nil, err
+	}
+	if encryptedData == "" {
+		return nil, invalid("encryptedData", "is empty")
+	}
+	// WeChat hashes the base64 text, not the bytes that stands for.
+	hash := sha256.Sum256([]byte(repairBase64(encryptedData)))
+	answer, err := c.caller.call(ctx, &request{
+		method:    http.MethodPost,
+		path:      pathCheckEncryptedMsg,
+		body:      wire.Object("encrypted_msg_hash", hex.EncodeToString(hash[:])),
+		secured:   true,
+		newAnswer: func() wire.Answer { return new(encryptedDataAnswer) },
+	})
+	var refusal *APIError
+	if errors.As(err, &refusal) && refusal.Code == errcodeUnknownData {
+		return &EncryptedDataCheck{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answer.(*encryptedDataAnswer).check(), nil
+}
+
+// VerifyPhoneNumber asks WeChat with [Client.CheckEncryptedData] whether it
+// made encryptedData, and only then decrypts it as [Client.DecryptPhoneNumber]
+// does. So even a leaked session_key forges no number. Data that WeChat did
+// not make is [ErrDecrypt]. Genuine data is accepted as often as it is sent:
+// bound its age with [WithWatermarkMaxAge], and let the time of each user's
+// last accepted watermark only grow if a replay would do harm.
+//
+// ErrDecrypt has two honest causes, which [Client.CheckSessionKey] tells
+// apart. If it says that key is stale, the mini-program must log in again; if
+// key is current, the data is older than the key and another tap is enough.
+//
+// It costs one request. The new flow, [Client.GetPhoneNumber], is as safe and
+// simpler where the mini-program's base library is 2.21.2 or later.
+func (c *Client) VerifyPhoneNumber(ctx context.Context, key SessionKey, encryptedData, iv string) (*PhoneInfo, error) {
+	if err := c.check(ctx); err != nil {
+		return nil, err
+	}
+	if key == "" {
+		return nil, invalid("key", "is empty")
+	}
+	if iv == "" {
+		return nil, invalid("iv", "is empty")
+	}
+	check, err := c.CheckEncryptedData(ctx, encryptedData)
+	if err != nil {
+		return nil, err
+	}
+	if !check.Valid {
+		return nil, errDecrypt
+	}
+	return c.DecryptPhoneNumber(key, encryptedData, iv)
+}
