@@ -1,6 +1,6 @@
 //go:build go1.25
 
-package wxphone_test
+package simulation_test
 
 import (
 	"testing"
