@@ -34,7 +34,7 @@ const (
 // default it is small; the whole week of 1,000 processes, for README's table,
 // takes minutes:
 //
-//	WXPHONE_FLEET_WEEK=1 go test -count=1 -v -timeout 10m -run TestFleetWeek .
+//	WXPHONE_FLEET_WEEK=1 go test -count=1 -v -timeout 20m -run TestFleetWeek ./internal/simulation
 func TestFleetWeek(t *testing.T) {
 	t.Parallel()
 	processes, days := 50, 2
