@@ -21,46 +21,6 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-const (
-	someAppID = "wx0123456789abcdef"
-	someCode  = "e31968a7f94cc5ee25fafc2aef2773f0bb8c3937b22520eb8ee345274d00c144"
-	someToken = "86_kZ5nXUJ8oqWfQ0y3bR7dLhVtMgC2sEaP4xN6uTiYwSrDvBmFjKpHzGeQc9O1lAI8"
-	megabyte  = 1 << 20
-
-	success = `{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":"13800000000","purePhoneNumber":"13800000000",` +
-		`"countryCode":"86","watermark":{"timestamp":1700000000,"appid":"` + someAppID + `"}}}`
-)
-
-// fixedToken is a token source that always has the same token.
-func fixedToken(token string) wxphone.TokenSource {
-	return wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
-		return wxphone.Token{AccessToken: token, ExpiresAt: time.Now().Add(time.Hour)}, nil
-	})
-}
-
-// roundTrip is a function as a transport.
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// answering returns a client that does not retry and that gets this answer
-// from every API. It has a token already.
-func answering(tb testing.TB, status int, body string, opts ...wxphone.Option) *wxphone.Client {
-	tb.Helper()
-	transport := roundTrip(func(r *http.Request) (*http.Response, error) {
-		return &http.Response{
-			StatusCode: status, Header: http.Header{}, ContentLength: int64(len(body)),
-			Body: io.NopCloser(strings.NewReader(body)), Request: r,
-		}, nil
-	})
-	client, err := wxphone.New(someAppID, "", append([]wxphone.Option{
-		wxphone.WithTokenSource(fixedToken(someToken)), wxphone.WithMaxRetries(0),
-		wxphone.WithHTTPClient(&http.Client{Transport: transport}),
-	}, opts...)...)
-	require.NoError(tb, err)
-	return client
-}
-
 func TestAnswerThatIsNotWeChatsIsResponseError(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("微", 100)

@@ -16,23 +16,6 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-const someSecret = "5f2d8c1a0b9e4d7786f3a1c2e4b6d809"
-
-// assertInvalid asserts that err is an ErrInvalidArgument, and no other error,
-// that says what is wrong.
-func assertInvalid(t *testing.T, err error, names string) {
-	t.Helper()
-	require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
-	assert.Contains(t, err.Error(), names)
-	assert.NotContains(t, err.Error(), "\n")
-	assert.Equal(t, http.StatusBadRequest, wxphone.HTTPStatus(err))
-	for _, sentinel := range sentinels {
-		if sentinel != wxphone.ErrInvalidArgument { //nolint:errorlint // identity
-			assert.NotErrorIs(t, err, sentinel)
-		}
-	}
-}
-
 func TestNewRefusesCredentialsThatCannotBeRight(t *testing.T) {
 	t.Parallel()
 	source := wxphone.WithTokenSource(fixedToken(someToken))

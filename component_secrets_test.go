@@ -2,13 +2,9 @@ package wxphone_test
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,54 +13,6 @@ import (
 	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
-
-// honestPlatform has a sound answer of each of a platform's APIs.
-var honestPlatform = map[string]string{
-	componentTokenAPI: `{"component_access_token":"` + someToken + `","expires_in":7200}`,
-	authorizerTokenAPI: `{"authorizer_access_token":"` + laterToken + `","expires_in":7200,` +
-		`"authorizer_refresh_token":"` + nextRefreshToken + `"}`,
-	componentLoginAPI: `{"openid":"openid","session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`,
-	phoneAPI:          success,
-}
-
-// platformAgainst is a platform at a WeChat that answers honestly but at one
-// API, and a Client of it.
-func platformAgainst(t *testing.T, api string, answer func(w http.ResponseWriter, told string), opts ...wxphone.Option) *wxphone.Client {
-	t.Helper()
-	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		told := fmt.Sprintf("%s %s %s", someNumber, r.URL, body)
-		for _, values := range r.URL.Query() {
-			told += " " + strings.Join(values, " ")
-		}
-		var sent map[string]string
-		_ = json.Unmarshal(body, &sent)
-		for _, value := range sent {
-			told += " " + value
-		}
-		if r.URL.Path == api {
-			answer(w, told)
-			return
-		}
-		_, _ = io.WriteString(w, honestPlatform[r.URL.Path])
-	}))
-	t.Cleanup(listener.Close)
-	opts = append([]wxphone.Option{wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(0)}, opts...)
-	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret,
-		func(context.Context) (string, error) { return someTicket, nil }, opts...)
-	require.NoError(t, err)
-	return clientOf(t, platform, someAppID, &refreshTokens{tokens: map[string]string{someAppID: someRefreshToken}})
-}
-
-// callAt makes the call that leads to api.
-func callAt(client *wxphone.Client, api string) error {
-	if api == componentLoginAPI {
-		_, err := client.Code2Session(context.Background(), someJSCode)
-		return err
-	}
-	_, err := client.GetPhoneNumber(context.Background(), someCode)
-	return err
-}
 
 func TestPlatformsAnswersWithoutTheirTokenAreNoAnswers(t *testing.T) {
 	t.Parallel()
@@ -175,5 +123,3 @@ func TestTalkativeDatabaseIsCutShort(t *testing.T) {
 	w.checkError(err)
 	w.checkLog()
 }
-
-var errDatabase = errors.New("database is down")

@@ -18,80 +18,8 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-const (
-	componentTokenAPI  = "/cgi-bin/component/api_component_token"
-	authorizerTokenAPI = "/cgi-bin/component/api_authorizer_token"
-	componentLoginAPI  = "/sns/component/jscode2session"
-
-	someComponentID     = "wx9e8d7c6b5a403f21"
-	someComponentSecret = "c4b1e7f09a2d4c63b85e1f7a0d9c3b26"
-	someTicket          = "ticket@@@pXk3vR8mWq1LzT5nJc7HbY2dGf9SaE4uKoVi6MxQw0"
-	someRefreshToken    = "refreshtoken@@@Zq8LwR3nVx6TbK1mJy5HcD9gFs2PaU7eNo4XiB0vMkQ"
-	nextRefreshToken    = "refreshtoken@@@aN5xWc2KpV9rTz7LmQ4hJd8GyB3fSe6UoX1iRk0vMnE"
-	someJSCode          = "0a3Lq7Vx2Rb9Tz4Kn6Mw1Yc8Hd5Gf0Je"
-)
-
 func phoneOf(number string) wxphone.PhoneInfo {
 	return wxphone.PhoneInfo{PhoneNumber: number, PurePhoneNumber: number, CountryCode: "86"}
-}
-
-// refreshTokens is RefreshTokens in memory that can be made to fail.
-type refreshTokens struct {
-	mu               sync.Mutex
-	tokens           map[string]string
-	loadErr, saveErr error
-	saves            int
-}
-
-func (r *refreshTokens) LoadRefreshToken(_ context.Context, appID string) (string, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.tokens[appID], r.loadErr
-}
-
-func (r *refreshTokens) SaveRefreshToken(_ context.Context, appID, token string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.saves++
-	if r.saveErr == nil {
-		r.tokens[appID] = token
-	}
-	return r.saveErr
-}
-
-func (r *refreshTokens) set(appID, token string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.tokens[appID] = token
-}
-
-func (r *refreshTokens) fail(load, save error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.loadErr, r.saveErr = load, save
-}
-
-func (r *refreshTokens) stored(appID string) (token string, saves int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.tokens[appID], r.saves
-}
-
-// authorized returns the refresh tokens of mini-programs that have authorised
-// the server's platform.
-func authorized(server *wxphonetest.Server, appIDs ...string) *refreshTokens {
-	r := &refreshTokens{tokens: make(map[string]string)}
-	for _, appID := range appIDs {
-		r.tokens[appID] = server.AuthorizeApp(appID)
-	}
-	return r
-}
-
-func clientOf(tb testing.TB, platform *wxphone.Component, appID string, tokens wxphone.RefreshTokens, opts ...wxphone.Option) *wxphone.Client {
-	tb.Helper()
-	client, err := platform.Client(appID, tokens, opts...)
-	require.NoError(tb, err)
-	return client
 }
 
 func TestPlatformServesItsMiniPrograms(t *testing.T) {

@@ -27,25 +27,6 @@ const (
 	usedCode        = `{"errcode":40163,"errmsg":"code been used"}`
 )
 
-// answerTo is an answer as a transport returns it.
-func answerTo(req *http.Request, body string) *http.Response {
-	return &http.Response{
-		StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: int64(len(body)),
-		Body: io.NopCloser(strings.NewReader(body)), Request: req,
-	}
-}
-
-// sendingThrough returns a client that has a token and sends through transport.
-func sendingThrough(tb testing.TB, transport http.RoundTripper, opts ...wxphone.Option) *wxphone.Client {
-	tb.Helper()
-	client, err := wxphone.New(someAppID, someSecret, append([]wxphone.Option{
-		wxphone.WithTokenSource(fixedToken(someToken)),
-		wxphone.WithHTTPClient(&http.Client{Transport: transport}),
-	}, opts...)...)
-	require.NoError(tb, err)
-	return client
-}
-
 // What a transport reports of an attempt that failed decides whether WeChat may
 // have got the code.
 func TestOnlyACodeThatWasSentMayHaveBeenConsumed(t *testing.T) {

@@ -20,21 +20,6 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// Paths of the APIs that the tests of errors and answers ask.
-const (
-	phoneAPI        = "/wxa/business/getuserphonenumber"
-	stableTokenAPI  = "/cgi-bin/stable_token"
-	classicTokenAPI = "/cgi-bin/token"
-)
-
-var sentinels = []error{
-	wxphone.ErrSystemBusy, wxphone.ErrCodeInvalid, wxphone.ErrCodeUsed, wxphone.ErrAccessToken,
-	wxphone.ErrAppIDMismatch, wxphone.ErrSecretInvalid, wxphone.ErrIPNotAllowed, wxphone.ErrUserBlocked,
-	wxphone.ErrRateLimited, wxphone.ErrQuotaExhausted, wxphone.ErrUnauthorized, wxphone.ErrSessionExpired,
-	wxphone.ErrAPISecurity, wxphone.ErrInvalidArgument, wxphone.ErrDecrypt, wxphone.ErrWatermark,
-	wxphone.ErrWatermarkExpired, wxphone.ErrNoPhoneNumber, wxphone.ErrTokenNotFound,
-}
-
 // statusOfKind is the HTTPStatus table, for errcodes.
 var statusOfKind = map[wxphone.ErrorKind]int{
 	wxphone.KindCodeRejected:   400,

@@ -30,13 +30,6 @@ func behindOutage(t *testing.T, server *wxphonetest.Server, out *outage, opts ..
 	}, opts...)...)
 }
 
-func (o *outage) breakDown(host string, slow time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.down[host] = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
-	o.slow[host] = slow
-}
-
 // A caller in a hurry says nothing about a host, one that waited long does.
 func TestOnlyACallerThatWaitedMovesTheOthersToTheFallback(t *testing.T) {
 	t.Parallel()

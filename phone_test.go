@@ -20,8 +20,6 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-var aPhone = wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}
-
 func TestE164(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -19,8 +19,6 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-const badGateway = "<html><h1>502 Bad Gateway</h1></html>"
-
 func TestPassingFailuresAreHealedUnseen(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(*wxphonetest.Server){

@@ -1,13 +1,11 @@
 package wxphone_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,71 +20,6 @@ import (
 
 	"github.com/wxphone/wxphone"
 )
-
-// verbs are all that fmt hands to a Formatter, misuse included.
-var verbs = []string{
-	"%v", "%+v", "%#v", "%s", "%+s", "%#s", "%q", "%#q", "%+q", "%d", "%x", "%X", "% x", "%#x", "%t", "%e", "%g", "%c", "%U", "%b", "%o",
-	"%T", "%100v", "%-5.3s", "%z", "%!", "no verb",
-}
-
-// inContainers returns v as values are passed to a log line.
-func inContainers[T any](v T) map[string]any {
-	return map[string]any{
-		"value": v, "pointer": &v, "slice": []T{v}, "pointers": []*T{&v}, "array": [1]T{v}, "map": map[string]T{"a": v},
-		"struct": struct{ Field T }{v}, "pointer to struct": &struct{ Field T }{v}, "struct with pointer": struct{ Field *T }{&v},
-		"any": []any{v}, "deep": map[string][]struct{ Field T }{"a": {{v}}}, "nil": (*T)(nil),
-	}
-}
-
-// assertPrintsWithout prints v under every verb and asserts that no text holds
-// one of the secrets, as it is or in hex.
-func assertPrintsWithout[T any](t *testing.T, v T, secrets ...string) {
-	t.Helper()
-	for name, container := range inContainers(v) {
-		for _, verb := range verbs {
-			if !assertTellsNone(t, fmt.Sprintf(verb, container), secrets, "%s of %T under %s", name, v, verb) {
-				break // the other verbs tell the same
-			}
-		}
-		assertTellsNone(t, fmt.Sprint(container)+fmt.Sprintln(container), secrets, "Print of a %s of %T", name, v)
-		assertTellsNone(t, fmt.Errorf("%v", container).Error(), secrets, "Errorf of a %s of %T", name, v)
-	}
-	for name, logged := range map[string]any{"value": v, "pointer": &v, "nil": (*T)(nil)} {
-		var out bytes.Buffer
-		for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-			logger := slog.New(handler)
-			logger.Info("a", "v", logged)
-			logger.With("v", logged).WithGroup("g").Info("b", slog.Group("h", slog.Any("v", logged)))
-		}
-		assertTellsNone(t, out.String(), secrets, "slog of a %s of %T", name, v)
-	}
-}
-
-// assertTellsNone asserts that text holds no secret in any spelling that fmt or
-// a URL would give it.
-func assertTellsNone(t *testing.T, text string, secrets []string, format string, args ...any) bool {
-	t.Helper()
-	for _, secret := range secrets {
-		for _, form := range []string{
-			secret, url.QueryEscape(secret), url.PathEscape(secret),
-			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("% x", secret),
-		} {
-			if strings.Contains(text, form) {
-				t.Errorf("%s tells %q: %.300q", fmt.Sprintf(format, args...), form, text)
-				return false
-			}
-		}
-	}
-	return true
-}
-
-const (
-	someNumber = "13800000000"
-	laterToken = "86_nextXUJ8oqWfQ0y3bR7dLhVtMgC2sEaP4xN6uTiYwSrDvBmFjKpHzGeQc9O1lAI8"
-)
-
-// allSecrets is what no text of the package may hold.
-var allSecrets = []string{someSecret, someToken, laterToken, someCode, someNumber}
 
 // respond answers a request with what the server was told until then.
 type respond func(w http.ResponseWriter, told string)
@@ -198,62 +131,6 @@ var indiscretions = map[string]respond{
 	"string errcode": func(w http.ResponseWriter, told string) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"errcode": told, "errmsg": told})
 	},
-}
-
-// witness collects all that a client tells besides its results.
-type witness struct {
-	t       *testing.T
-	secrets []string
-	mu      sync.Mutex
-	log     bytes.Buffer
-	calls   int
-}
-
-func (w *witness) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.log.Write(b)
-}
-
-func (w *witness) options() []wxphone.Option {
-	debug := &slog.HandlerOptions{Level: slog.LevelDebug}
-	return []wxphone.Option{
-		wxphone.WithLogger(slog.New(slog.NewJSONHandler(w, debug))),
-		wxphone.WithObserver(func(_ context.Context, call wxphone.Call) {
-			w.calls++
-			for _, verb := range []string{"%v", "%+v", "%#v"} {
-				assertTellsNone(w.t, fmt.Sprintf(verb, call), w.secrets, "a Call under %s", verb)
-			}
-			w.checkError(call.Err)
-		}),
-	}
-}
-
-// checkError looks at every error that unwrapping reaches.
-func (w *witness) checkError(err error) {
-	if err == nil {
-		return
-	}
-	for _, verb := range []string{"%v", "%s", "%q", "%+v", "%#v"} {
-		if !assertTellsNone(w.t, fmt.Sprintf(verb, err), w.secrets, "%T under %s", err, verb) {
-			break // the other verbs tell the same
-		}
-	}
-	switch wrapper := err.(type) { //nolint:errorlint // this walks the tree
-	case interface{ Unwrap() error }:
-		w.checkError(wrapper.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, inner := range wrapper.Unwrap() {
-			w.checkError(inner)
-		}
-	}
-}
-
-func (w *witness) checkLog() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	assert.NotZero(w.t, w.log.Len(), "the debug log shows every exchange")
-	assertTellsNone(w.t, w.log.String(), w.secrets, "the log")
 }
 
 // failWith has client make a call that must fail, and checks what it tells.

@@ -5,12 +5,10 @@ import (
 	"crypto/tls"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,28 +18,6 @@ import (
 	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
-
-// tlsServer serves handler over loopback TLS and counts the connections. The
-// returned client is the default one, but for trusting the server.
-func tlsServer(tb testing.TB, handler http.Handler) (server *httptest.Server, client *http.Client, connections *atomic.Int32) {
-	tb.Helper()
-	connections = new(atomic.Int32)
-	server = httptest.NewUnstartedServer(handler)
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			connections.Add(1)
-		}
-	}
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // connections closed in mid-handshake
-	server.StartTLS()
-	tb.Cleanup(server.Close)
-	own := *wxphone.DefaultHTTPClient()
-	transport := own.Transport.(*http.Transport).Clone()
-	transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	tb.Cleanup(transport.CloseIdleConnections)
-	own.Transport = transport
-	return server, &own, connections
-}
 
 func TestConcurrentCallersKeepTheirConnections(t *testing.T) {
 	t.Parallel()
