@@ -4,11 +4,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
 )
@@ -133,3 +142,226 @@ func BenchmarkTimeNow(b *testing.B) {
 }
 
 var sink time.Time
+
+// BenchmarkConcurrentCallers has 256 callers over loopback TLS and a server
+// that takes 20 ms, on the default transport.
+func BenchmarkConcurrentCallers(b *testing.B) {
+	const callers, latency = 256, 20 * time.Millisecond
+	server, httpClient, connections := tlsServer(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(latency)
+		_, _ = w.Write([]byte(benchAnswer))
+	}))
+	source := wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
+		return wxphone.Token{AccessToken: benchToken}, nil
+	})
+	client, err := wxphone.New(benchAppID, "", wxphone.WithTokenSource(source),
+		wxphone.WithHTTPClient(httpClient), wxphone.WithBaseURL(server.URL))
+	require.NoError(b, err)
+	jobs := make(chan struct{})
+	var group sync.WaitGroup
+	b.ResetTimer()
+	for range callers {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for range jobs {
+				if _, err := client.GetPhoneNumber(context.Background(), benchCode); err != nil {
+					b.Error(err)
+				}
+			}
+		}()
+	}
+	for i := 0; i < b.N; i++ {
+		jobs <- struct{}{}
+	}
+	close(jobs)
+	group.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+	b.ReportMetric(float64(connections.Load()), "connections")
+}
+
+// A process with a thousand mini-programs: what a Client costs, and what all
+// of them share.
+
+const manyApps = 1000
+
+var manyAppIDs = func() []string {
+	appIDs := make([]string, manyApps)
+	for i := range appIDs {
+		appIDs[i] = fmt.Sprintf("wx%016x", i)
+	}
+	return appIDs
+}()
+
+// anyApp answers each API of New's and of a platform's Clients for every appid.
+func anyApp(path string) string {
+	switch path {
+	case phoneAPI:
+		return `{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":"13800000000","purePhoneNumber":"13800000000","countryCode":"86"}}`
+	case stableTokenAPI:
+		return `{"access_token":"` + someToken + `","expires_in":7200}`
+	default:
+		return honestPlatform[path]
+	}
+}
+
+// inProcess is a transport for anyApp's answers.
+type inProcess struct{}
+
+func (inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer := anyApp(r.URL.Path)
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: int64(len(answer)),
+		Body: io.NopCloser(strings.NewReader(answer)), Request: r,
+	}, nil
+}
+
+// oneRefreshToken is the RefreshTokens of every mini-program.
+type oneRefreshToken struct{}
+
+func (oneRefreshToken) LoadRefreshToken(context.Context, string) (string, error) {
+	return someRefreshToken, nil
+}
+func (oneRefreshToken) SaveRefreshToken(context.Context, string, string) error { return nil }
+
+type makeClient func(appID string) (*wxphone.Client, error)
+
+func plainClients(opts ...wxphone.Option) makeClient {
+	return func(appID string) (*wxphone.Client, error) { return wxphone.New(appID, someSecret, opts...) }
+}
+
+func platformClients(tb testing.TB, opts ...wxphone.Option) makeClient {
+	tb.Helper()
+	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret,
+		func(context.Context) (string, error) { return someTicket, nil }, opts...)
+	require.NoError(tb, err)
+	return func(appID string) (*wxphone.Client, error) { return platform.Client(appID, oneRefreshToken{}) }
+}
+
+func makeAll(tb testing.TB, newClient makeClient) []*wxphone.Client {
+	tb.Helper()
+	clients := make([]*wxphone.Client, len(manyAppIDs))
+	for i, appID := range manyAppIDs {
+		client, err := newClient(appID)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		clients[i] = client
+	}
+	return clients
+}
+
+func useAll(tb testing.TB, clients []*wxphone.Client) {
+	tb.Helper()
+	for _, client := range clients {
+		if _, err := client.GetPhoneNumber(context.Background(), someCode); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // for what the first one had finalised
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// perClient measures what a Client keeps, new and with its access_token.
+func perClient(tb testing.TB, newClient makeClient) (made, warm float64) {
+	tb.Helper()
+	useAll(tb, makeAll(tb, newClient)[:1]) // what the first call sets up for all
+	before := heap()
+	clients := makeAll(tb, newClient)
+	afterMaking := heap()
+	useAll(tb, clients)
+	afterUse := heap()
+	runtime.KeepAlive(clients)
+	n := float64(len(clients))
+	return (float64(afterMaking) - float64(before)) / n, (float64(afterUse) - float64(before)) / n
+}
+
+func benchmarkManyClients(b *testing.B, newClient makeClient) {
+	b.Helper()
+	made, warm := perClient(b, newClient)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i++ {
+		makeAll(b, newClient)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/manyApps, "ns/Client")
+	b.ReportMetric(made, "B/Client")
+	b.ReportMetric(warm, "B/warm-Client")
+}
+
+// An operation is a thousand Clients.
+func BenchmarkThousandClients(b *testing.B) {
+	benchmarkManyClients(b, plainClients(wxphone.WithHTTPClient(&http.Client{Transport: inProcess{}})))
+}
+
+func BenchmarkComponentClient(b *testing.B) {
+	benchmarkManyClients(b, platformClients(b, wxphone.WithHTTPClient(&http.Client{Transport: inProcess{}})))
+}
+
+func TestAClientIsSmall(t *testing.T) {
+	// Not parallel: other tests' memory would count.
+	transport := wxphone.WithHTTPClient(&http.Client{Transport: inProcess{}})
+	for name, newClient := range map[string]makeClient{"New": plainClients(transport), "Component.Client": platformClients(t, transport)} {
+		made, warm := perClient(t, newClient)
+		t.Logf("%s: %.0f bytes, %.0f with an access_token", name, made, warm)
+		assert.Less(t, made, 4096.0, name)
+		assert.Less(t, warm, 8192.0, name)
+	}
+}
+
+// listen serves anyApp on the loopback interface and counts the connections.
+func listen(t *testing.T, delay time.Duration) (baseURL string, connections *atomic.Int32) {
+	t.Helper()
+	connections = new(atomic.Int32)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		time.Sleep(delay)
+		_, _ = io.WriteString(w, anyApp(r.URL.Path))
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.URL, connections
+}
+
+func TestThousandClientsShareTheirConnections(t *testing.T) {
+	t.Parallel()
+	for name, newClients := range map[string]func(...wxphone.Option) makeClient{
+		"New":              plainClients,
+		"Component.Client": func(opts ...wxphone.Option) makeClient { return platformClients(t, opts...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			baseURL, connections := listen(t, 0)
+			clients := makeAll(t, newClients(wxphone.WithBaseURL(baseURL)))
+			useAll(t, clients)
+			assert.LessOrEqual(t, connections.Load(), int32(5), "one after the other")
+
+			baseURL, connections = listen(t, time.Millisecond)
+			clients = makeAll(t, newClients(wxphone.WithBaseURL(baseURL)))
+			var group sync.WaitGroup
+			for _, client := range clients {
+				group.Add(1)
+				go func() {
+					defer group.Done()
+					_, err := client.GetPhoneNumber(context.Background(), someCode)
+					assert.NoError(t, err)
+				}()
+			}
+			group.Wait()
+			assert.LessOrEqual(t, connections.Load(), int32(400), "all at once")
+			t.Logf("all at once: %d connections", connections.Load())
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -122,6 +123,64 @@ func TestComponentRefusesArgumentsThatCannotBeRight(t *testing.T) {
 		_, err = platform.Client(someAppID, tokens, misfit)
 		assertInvalid(t, err, name)
 	}
+}
+
+func TestPlatformsAnswersWithoutTheirTokenAreNoAnswers(t *testing.T) {
+	t.Parallel()
+	for api, bodies := range map[string][]string{
+		componentTokenAPI: {
+			`{}`, `{"errcode":0}`, `{"expires_in":7200}`, `{"component_access_token":"","expires_in":7200}`,
+			`{"component_access_token":null}`, `{"component_access_token":["a"]}`, `{"access_token":"of another API","expires_in":7200}`,
+			`null`, `[]`, ``, `<html>`, `{"component_access_token":"`,
+		},
+		authorizerTokenAPI: {
+			`{}`, `{"errcode":"0"}`, `{"expires_in":7200,"authorizer_refresh_token":"refreshtoken@@@x"}`,
+			`{"authorizer_access_token":{},"expires_in":7200}`, `{"access_token":"of another API","expires_in":7200}`, `<html>`,
+		},
+		componentLoginAPI: {`{}`, `{"openid":"openid"}`, `{"session_key":"tiihtNczf5v6AKRyjwEUhQ=="}`, `{"errcode":"0"}`, `<html>`},
+	} {
+		for _, body := range bodies {
+			client := platformAgainst(t, api, func(w http.ResponseWriter, _ string) { _, _ = io.WriteString(w, body) })
+			err := callAt(client, api)
+			var response *wxphone.ResponseError
+			require.ErrorAs(t, err, &response, "%s: %s", api, body)
+			assert.Equal(t, api, response.Endpoint)
+			assert.Equal(t, http.StatusBadGateway, wxphone.HTTPStatus(err))
+		}
+	}
+}
+
+func TestPlatformsAnswersAreReadLeniently(t *testing.T) {
+	t.Parallel()
+	for api, bodies := range map[string][]string{
+		componentTokenAPI: {
+			`{"component_access_token":"a","expires_in":"7200"}`, `{"component_access_token":"a"}`, `{"component_access_token":12345678,"expires_in":7200}`,
+			`{"errcode":"0","component_access_token":"a","expires_in":99999999999}`,
+		},
+		authorizerTokenAPI: {
+			`{"authorizer_access_token":"a","expires_in":7200}`, `{"authorizer_access_token":"a","expires_in":"7200","authorizer_refresh_token":null}`,
+			`{"authorizer_access_token":"a","expires_in":-1,"authorizer_refresh_token":{}}`,
+		},
+	} {
+		for _, body := range bodies {
+			client := platformAgainst(t, api, func(w http.ResponseWriter, _ string) { _, _ = io.WriteString(w, body) })
+			require.NoError(t, callAt(client, api), body)
+		}
+	}
+}
+
+func TestComponentPrintsNoSecret(t *testing.T) {
+	t.Parallel()
+	secrets := []string{someComponentSecret, someTicket, someRefreshToken}
+	ticket := func(context.Context) (string, error) { return someTicket, nil }
+	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, ticket)
+	require.NoError(t, err)
+	tokens := &refreshTokens{tokens: map[string]string{someAppID: someRefreshToken}}
+	assertPrintsWithout(t, *platform, secrets...)
+	assertPrintsWithout(t, *clientOf(t, platform, someAppID, tokens), secrets...)
+	assert.Equal(t, "wxphone.Component("+someComponentID+")", fmt.Sprintf("%+v", platform))
+	assert.Equal(t, "wxphone.Component()", fmt.Sprint(new(wxphone.Component)))
+	assert.Equal(t, "wxphone.Client("+someAppID+")", fmt.Sprintf("%#v", clientOf(t, platform, someAppID, tokens)))
 }
 
 // counter is an observer that counts.

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +53,38 @@ func TestWatermarkTime(t *testing.T) {
 	assert.True(t, wxphone.Watermark{}.Time().IsZero(), "no timestamp is not 1970")
 }
 
+func TestWatermarkFarFromNowHasASensibleMessage(t *testing.T) {
+	t.Parallel()
+	client, err := wxphone.New(someAppID, someSecret, wxphone.WithWatermarkMaxAge(time.Hour))
+	require.NoError(t, err)
+	const key wxphone.SessionKey = "AAECAwQFBgcICQoLDA0ODw=="
+	now := time.Now().Unix()
+	for name, tt := range map[string]struct {
+		timestamp int64
+		want      string
+	}{
+		"an hour ahead":      {now + 3600, "in the future"},
+		"a century ahead":    {now + 100*365*24*3600, "in the future"},
+		"a millennium ahead": {now + 1000*365*24*3600, "in the future"},
+		"milliseconds":       {now * 1000, "in the future"},
+		"nearly an overflow": {999_999_999_999_999_999, "in the future"},
+		"decades behind":     {1, "old"},
+		"two hours behind":   {now - 7200, " 2h"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			encryptedData, iv := wxphonetest.Seal(key, map[string]any{
+				"phoneNumber": "13800000000", "purePhoneNumber": "13800000000", "countryCode": "86",
+				"watermark": map[string]any{"timestamp": tt.timestamp, "appid": someAppID},
+			})
+			_, err := client.DecryptPhoneNumber(key, encryptedData, iv)
+			require.ErrorIs(t, err, wxphone.ErrWatermarkExpired)
+			assert.ErrorContains(t, err, tt.want)
+			assert.NotRegexp(t, `-[0-9]`, err.Error())
+		})
+	}
+}
+
 func TestPhoneInfoReadsNumbersAndStrings(t *testing.T) {
 	t.Parallel()
 	want := aPhone
@@ -81,6 +115,20 @@ func TestPhoneInfoRefusesWhatIsNoObject(t *testing.T) {
 		require.Error(t, err, text)
 		assert.NotContains(t, err.Error(), "13800000000")
 	}
+}
+
+func TestNullLeavesAPhoneInfoAsItWas(t *testing.T) {
+	t.Parallel()
+	before := wxphone.PhoneInfo{
+		PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86",
+		Watermark: wxphone.Watermark{AppID: someAppID, Timestamp: 1},
+	}
+	info := before
+	require.NoError(t, info.UnmarshalJSON([]byte("null")))
+	assert.True(t, info == before)
+	holder := struct{ Phone wxphone.PhoneInfo }{before}
+	require.NoError(t, json.Unmarshal([]byte(`{"Phone":null}`), &holder))
+	assert.True(t, holder.Phone == before)
 }
 
 func TestPhoneInfoJSONRoundTrip(t *testing.T) {
@@ -121,6 +169,26 @@ func TestGetPhoneNumberRedeemsTheCode(t *testing.T) {
 	assert.Equal(t, 1, server.TokenFetches(), "one token serves both")
 }
 
+func TestCodeIsSentAsItIs(t *testing.T) {
+	t.Parallel()
+	// A code is opaque: its shape is a hint for error messages, never a rule.
+	for _, code := range []string{"x", "0a3BcD1f2gH4iJ5kL6mN7oP8qR9sT0uV", `<a&b>"c"`, "微信"} {
+		var sent string
+		client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(fixedToken(someToken)),
+			wxphone.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				body, err := io.ReadAll(r.Body)
+				sent = string(body)
+				return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, err
+			})}))
+		require.NoError(t, err)
+		_, _ = client.GetPhoneNumber(context.Background(), code, wxphone.WithOpenID("o-alice"))
+		var got map[string]string
+		require.NoError(t, json.Unmarshal([]byte(sent), &got))
+		assert.Equal(t, map[string]string{"code": code, "openid": "o-alice"}, got)
+		assert.NotContains(t, sent, `\u`)
+	}
+}
+
 func TestUsedCodeMatchesErrCodeInvalid(t *testing.T) {
 	t.Parallel()
 	server := wxphonetest.NewServer(t)
@@ -143,6 +211,33 @@ func TestUsedCodeMatchesErrCodeInvalid(t *testing.T) {
 	assert.NotContains(t, refusal.Message, refusal.RID)
 	assert.Equal(t, http.StatusBadRequest, wxphone.HTTPStatus(err))
 	assert.Equal(t, 2, server.Requests(phoneAPI))
+}
+
+func TestRefusedCodeHintsAtWhatWasSent(t *testing.T) {
+	t.Parallel()
+	const login, quoted = "wx.login", "quotes or braces"
+	hex64 := strings.Repeat("e31968a7f94cc5ee", 4)
+	tests := []struct {
+		name, code, hint string
+	}{
+		{"a code of wx.login", "0a3BcD1f2gH4iJ5kL6mN7oP8qR9sT0uV", login},
+		{"a code of the button", hex64, ""},
+		{"another length", "0a3BcD", ""},
+		{"in quotes", `"` + hex64 + `"`, quoted},
+		{"as JSON", `{"code":"` + hex64 + `"}`, quoted},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			client := answering(t, http.StatusOK, `{"errcode":40029,"errmsg":"invalid code"}`)
+			_, err := client.GetPhoneNumber(context.Background(), tt.code)
+			require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
+			for _, hint := range []string{login, quoted} {
+				assert.Equal(t, hint == tt.hint, strings.Contains(err.Error(), hint), "%q in %v", hint, err)
+			}
+			assert.NotContains(t, err.Error(), tt.code)
+		})
+	}
 }
 
 func TestOpenIDIsCheckedAgainstTheCode(t *testing.T) {
@@ -249,6 +344,58 @@ func TestAnswersOfTheNewFlow(t *testing.T) {
 	}
 }
 
+// FuzzGetPhoneNumberAnswer looks for answers that are taken for a success
+// without a number, that panic, or whose error tells what was sent.
+func FuzzGetPhoneNumberAnswer(f *testing.F) {
+	for _, body := range []string{
+		success,
+		strings.Replace(success, `"86"`, `86`, 1),
+		strings.Replace(success, `1700000000`, `"1700000000"`, 1),
+		strings.Replace(success, someAppID, "wxffffffffffffffff", 1),
+		strings.Replace(success, someAppID, someToken, 1),
+		`{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":"+85251234567","purePhoneNumber":"51234567","countryCode":"852"}}`,
+		`{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":""}}`,
+		`{"errcode":0,"errmsg":"ok","phone_info":null}`,
+		`{"errcode":0,"errmsg":"ok","phone_info":[]}`,
+		`{"errcode":-1,"errmsg":"system error"}`,
+		`{"errcode":40001,"errmsg":"invalid credential, access_token is invalid or not latest rid: 61a2b3c4-0f1e2d3c-4b5a6978"}`,
+		`{"errcode":40029,"errmsg":"invalid code ` + someCode + `, hints: [ req_id: Xy12a ]"}`,
+		`{"errcode":"40163","errmsg":"code been used"}`,
+		`{"errcode":45011,"errmsg":"api minute-quota reach limit, must slower, retry next minute"}`,
+		`{"errcode":47001,"errmsg":"data format error hint: [Xy12_a-Bc3] rid: 61a2b3c4-0f1e2d3c-4b5a6978"}`,
+		"<html><head><title>502 Bad Gateway</title></head></html>",
+		"", "null", "[]", "{}", success[:100], success + "x",
+	} {
+		f.Add(http.StatusOK, body)
+	}
+	f.Add(http.StatusPreconditionFailed, "")
+	f.Add(http.StatusFound, "<a href=\"/\">Found</a>")
+	f.Add(http.StatusBadGateway, "<html>"+someCode+" "+someToken+"</html>")
+	f.Add(http.StatusInternalServerError, success)
+	f.Add(http.StatusForbidden, `{"message":"forbidden"}`)
+
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 200 || status > 599 {
+			t.Skip("not the status of an answer")
+		}
+		client := answering(t, status, body)
+		info, err := client.GetPhoneNumber(context.Background(), someCode)
+		if err == nil {
+			assert.NotEmpty(t, info.PhoneNumber)
+			assert.Contains(t, []string{"", someAppID}, info.Watermark.AppID)
+			return
+		}
+		assert.Nil(t, info)
+		assert.Contains(t, []int{400, 401, 403, 429, 500, 502, 503}, wxphone.HTTPStatus(err))
+		for _, verb := range []string{"%v", "%+v", "%#v"} {
+			assertTellsNone(t, fmt.Sprintf(verb, err), []string{someCode, someToken}, "the error")
+		}
+		assert.NotContains(t, err.Error(), "\n")
+		rest := regexp.MustCompile(`errcode -?[0-9]+`).ReplaceAllString(err.Error(), "")
+		assert.NotRegexp(t, `[0-9]{9}`, rest, "a rid has groups of 8 hex digits, a phone number has more")
+	})
+}
+
 func TestPhoneInfoPrintsMasked(t *testing.T) {
 	t.Parallel()
 	assertPrintsWithout(t, aPhone, "13800000000", "3800000")
@@ -281,69 +428,5 @@ func TestMaskedNumberNamesNobody(t *testing.T) {
 	for _, tt := range tests {
 		p := wxphone.PhoneInfo{PhoneNumber: tt.phone, PurePhoneNumber: tt.pure, CountryCode: tt.country}
 		assert.Equal(t, tt.want, p.String())
-	}
-}
-
-func TestTokenPrintsRedacted(t *testing.T) {
-	t.Parallel()
-	token := wxphone.Token{AccessToken: someToken, ExpiresAt: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)}
-	assertPrintsWithout(t, token, someToken)
-	assertPrintsWithout(t, wxphone.Token{AccessToken: someToken}, someToken)
-	assert.Equal(t, "[REDACTED] until 2025-01-02T03:04:05Z", fmt.Sprintf("%#v", token))
-
-	// Stores need the token in its JSON.
-	text, err := json.Marshal(token)
-	require.NoError(t, err)
-	assert.JSONEq(t, `{"access_token":"`+someToken+`","expires_at":"2025-01-02T03:04:05Z"}`, string(text))
-	var back wxphone.Token
-	require.NoError(t, json.Unmarshal(text, &back))
-	assert.Equal(t, token, back)
-}
-
-func TestSessionKeyStaysInside(t *testing.T) {
-	t.Parallel()
-	const key = "AAECAwQFBgcICQoLDA0ODw=="
-	session := wxphone.Session{OpenID: "o-alice", UnionID: "u-alice", SessionKey: key}
-	assertPrintsWithout(t, wxphone.SessionKey(key), key)
-	assertPrintsWithout(t, session, key)
-	assert.Equal(t, "[REDACTED]", fmt.Sprintf("%s", session.SessionKey))
-	assert.Equal(t, key, string(session.SessionKey), "string(key) reveals")
-
-	_, err := session.SessionKey.MarshalText()
-	require.Error(t, err)
-	for _, v := range []any{session.SessionKey, &session.SessionKey, map[string]any{"key": session.SessionKey}, []wxphone.SessionKey{key}} {
-		text, err := json.Marshal(v)
-		require.Error(t, err, "%s", text)
-		assert.NotContains(t, err.Error(), key)
-	}
-	text, err := json.Marshal(session)
-	require.NoError(t, err)
-	assert.JSONEq(t, `{"openid":"o-alice","unionid":"u-alice"}`, string(text))
-	text, err = json.Marshal(wxphone.Session{OpenID: "o-alice"})
-	require.NoError(t, err)
-	assert.JSONEq(t, `{"openid":"o-alice"}`, string(text))
-}
-
-// valueSource is a token source that fmt could look into.
-type valueSource struct{ token string }
-
-func (s valueSource) Token(context.Context) (wxphone.Token, error) {
-	return wxphone.Token{AccessToken: s.token, ExpiresAt: time.Now().Add(time.Hour)}, nil
-}
-
-func TestClientPrintsNoSecret(t *testing.T) {
-	t.Parallel()
-	server := wxphonetest.NewServer(t)
-	for name, opts := range map[string][]wxphone.Option{
-		"stable": nil, "classic": {wxphone.WithClassicToken()}, "source": {wxphone.WithTokenSource(valueSource{server.Token()})},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			client := server.NewClient(opts...)
-			token, err := client.AccessToken(context.Background())
-			require.NoError(t, err)
-			assertPrintsWithout(t, client, server.Secret(), token.AccessToken)
-			assertPrintsWithout(t, *client, server.Secret(), token.AccessToken)
-		})
 	}
 }

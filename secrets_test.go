@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/wxphonetest"
 )
 
 // respond answers a request with what the server was told until then.
@@ -273,4 +274,180 @@ func TestTalkativeTransportIsCutShort(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Each secret is quoted alone: among others it might be masked on their
+// account.
+func TestTransportThatQuotesARequestTellsNoSecretOfIt(t *testing.T) {
+	t.Parallel()
+	const (
+		cloudID = "37.cloud.id.of-somebody"
+		key     = wxphone.SessionKey("q83vASNFZ4mrze8BI0VniQ==") // whose signature has no long number
+		jsCode  = "js.code.of-somebody"
+	)
+	ctx := context.Background()
+	calls := map[string]struct {
+		call    func(*wxphone.Client) error
+		secrets []string
+	}{
+		"login": {func(c *wxphone.Client) error { _, err := c.Code2Session(ctx, jsCode); return err },
+			[]string{someSecret, jsCode}},
+		"check": {func(c *wxphone.Client) error { return c.CheckSessionKey(ctx, "o1", key) },
+			[]string{string(key), someToken}},
+		"reset": {func(c *wxphone.Client) error { _, err := c.ResetUserSessionKey(ctx, "o1", key); return err },
+			[]string{string(key), someToken}},
+		"cloudID": {func(c *wxphone.Client) error { _, err := c.GetPhoneNumberByCloudID(ctx, "o1", cloudID); return err },
+			[]string{cloudID, someToken}},
+	}
+	for name, tt := range calls {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			quotes := map[string]func(*http.Request, string) string{
+				"URL":  func(r *http.Request, _ string) string { return r.URL.String() },
+				"body": func(_ *http.Request, body string) string { return body },
+				"list": func(_ *http.Request, body string) string { return strings.Trim(body, `{}`) },
+			}
+			for _, parameter := range []string{"signature", "secret", "js_code", "access_token"} {
+				quotes[parameter] = func(r *http.Request, _ string) string { return r.URL.Query().Get(parameter) }
+			}
+			for what, quote := range quotes {
+				secrets := tt.secrets
+				client := sendingThrough(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+					if own := r.URL.Query().Get("signature"); own != "" {
+						secrets = append(secrets[:len(secrets):len(secrets)], own)
+					}
+					var body []byte
+					if r.Body != nil {
+						body, _ = io.ReadAll(r.Body)
+					}
+					return nil, errors.New("proxy refused " + quote(r, string(body)))
+				}), wxphone.WithMaxRetries(0))
+				err := tt.call(client)
+				require.Error(t, err)
+				assert.ErrorContains(t, err, "proxy refused")
+				assertTellsNone(t, fmt.Sprintf("%v %+v %#v", err, err, err), secrets, "an error that quotes the %s", what)
+			}
+		})
+	}
+}
+
+func TestOnlyARequestIDIsARequestID(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		errmsg string
+		secret string // must be told nowhere; "" if there is none
+		rid    string // as it is, if there is no secret
+	}{
+		"rid":                 {"invalid code rid: 61a2b3c4-0f1e2d3c-4b5a6978", "", "61a2b3c4-0f1e2d3c-4b5a6978"},
+		"rid of digits":       {"invalid code, rid: 61021234-01234567-12345678", "", "61021234-01234567-12345678"},
+		"rid as req_id":       {"invalid code, hints: [ req_id: 61a2b3c4-0f1e2d3c-4b5a6978 ]", "", "61a2b3c4-0f1e2d3c-4b5a6978"},
+		"short req_id":        {"invalid code, hints: [ req_id: Xy12a-_b ]", "", "Xy12a-_b"},
+		"number as req_id":    {"invalid code, hints: [ req_id: 13800138000 ]", "13800138000", ""},
+		"number with an end":  {"invalid code, hints: [ req_id: 13800138000-1 ]", "13800138000", ""},
+		"number at the end":   {"invalid code, hints: [ req_id: 1-13800138000 ]", "13800138000", ""},
+		"number as rid":       {"invalid code rid: 13800138000-13800138000-1", "13800138000", ""},
+		"number, wide groups": {"invalid code rid: 013800138000-61a2b3c4-0f1e2d3c", "13800138000", ""},
+		"capital hex as rid":  {"invalid code rid: E31968A7F94CC5EE-25FAFC2A-EF2773F0", "E31968A7F94CC5EE", ""},
+		"token as req_id":     {"invalid code, hints: [ req_id: " + laterToken + " ]", laterToken, ""},
+		"token with an end":   {"invalid code, hints: [ req_id: " + laterToken + "-x ]", laterToken, ""},
+		"own code as req_id":  {"invalid code, hints: [ req_id: " + someCode + "- ]", someCode, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answer, err := json.Marshal(map[string]any{"errcode": 40029, "errmsg": tt.errmsg})
+			require.NoError(t, err)
+			var call wxphone.Call
+			client := answering(t, http.StatusOK, string(answer),
+				wxphone.WithObserver(func(_ context.Context, c wxphone.Call) { call = c }))
+			_, err = client.GetPhoneNumber(context.Background(), someCode)
+			var refusal *wxphone.APIError
+			require.ErrorAs(t, err, &refusal)
+			assert.Equal(t, refusal.RID, call.RID)
+			if tt.secret == "" {
+				assert.Equal(t, tt.rid, refusal.RID)
+				assert.Equal(t, "invalid code", refusal.Message)
+				return
+			}
+			for _, text := range []string{refusal.RID, refusal.Message, err.Error(), call.RID, fmt.Sprintf("%+v %#v", call, refusal)} {
+				assertTellsNone(t, text, []string{tt.secret}, "%s", tt.errmsg)
+			}
+		})
+	}
+}
+
+func TestSessionKeyStaysInside(t *testing.T) {
+	t.Parallel()
+	const key = "AAECAwQFBgcICQoLDA0ODw=="
+	session := wxphone.Session{OpenID: "o-alice", UnionID: "u-alice", SessionKey: key}
+	assertPrintsWithout(t, wxphone.SessionKey(key), key)
+	assertPrintsWithout(t, session, key)
+	assert.Equal(t, "[REDACTED]", fmt.Sprintf("%s", session.SessionKey))
+	assert.Equal(t, key, string(session.SessionKey), "string(key) reveals")
+
+	_, err := session.SessionKey.MarshalText()
+	require.Error(t, err)
+	for _, v := range []any{session.SessionKey, &session.SessionKey, map[string]any{"key": session.SessionKey}, []wxphone.SessionKey{key}} {
+		text, err := json.Marshal(v)
+		require.Error(t, err, "%s", text)
+		assert.NotContains(t, err.Error(), key)
+	}
+	text, err := json.Marshal(session)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"openid":"o-alice","unionid":"u-alice"}`, string(text))
+	text, err = json.Marshal(wxphone.Session{OpenID: "o-alice"})
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"openid":"o-alice"}`, string(text))
+}
+
+// TestPlatformDoesNotQuoteWhatItSends has every API of a platform repeat what
+// it was sent, and checks errors, logs and observers.
+func TestPlatformDoesNotQuoteWhatItSends(t *testing.T) {
+	t.Parallel()
+	secrets := append([]string{someComponentSecret, someTicket, someRefreshToken, nextRefreshToken, someJSCode}, allSecrets...)
+	for name, answer := range indiscretions {
+		for api := range honestPlatform {
+			if name == "another app" && api != phoneAPI {
+				continue
+			}
+			t.Run(name+api, func(t *testing.T) {
+				t.Parallel()
+				w := &witness{t: t, secrets: secrets}
+				err := callAt(platformAgainst(t, api, answer, w.options()...), api)
+				require.Error(t, err)
+				w.checkError(err)
+				w.checkLog()
+			})
+		}
+	}
+}
+
+// What a database says of a failed query may hold its arguments.
+func TestTalkativeDatabaseIsCutShort(t *testing.T) {
+	t.Parallel()
+	server := wxphonetest.NewServer(t)
+	w := &witness{t: t, secrets: []string{someTicket, server.Ticket(), server.ComponentSecret()}}
+	tokens := authorized(server, server.AppID())
+	refreshToken, _ := tokens.stored(server.AppID())
+	w.secrets = append(w.secrets, refreshToken)
+	platform := server.NewComponent(w.options()...)
+	tokens.fail(nil, fmt.Errorf("UPDATE SET token=%q: %w", refreshToken, errDatabase))
+	_, err := clientOf(t, platform, server.AppID(), tokens).AccessToken(context.Background())
+	require.NoError(t, err)
+	tokens.fail(fmt.Errorf("SELECT %q: %w", refreshToken, errDatabase), nil)
+	_, err = clientOf(t, platform, server.AppID(), tokens).AccessToken(context.Background())
+	require.Error(t, err)
+	w.checkError(err)
+
+	tokens.fail(nil, nil)
+	tokens.set(someAppID, someRefreshToken)
+	talking := func(context.Context) (string, error) {
+		return someTicket, fmt.Errorf("GET %q: %w", someTicket, errDatabase)
+	}
+	broken, err := wxphone.NewComponent(someComponentID, someComponentSecret, talking, w.options()...)
+	require.NoError(t, err)
+	_, err = clientOf(t, broken, someAppID, tokens).AccessToken(context.Background())
+	require.Error(t, err)
+	w.checkError(err)
+	w.checkLog()
 }

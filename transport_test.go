@@ -3,12 +3,15 @@ package wxphone_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +21,10 @@ import (
 	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
+
+const phoneEndpoint = "/wxa/business/getuserphonenumber"
+
+var testPhone = wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}
 
 func TestConcurrentCallersKeepTheirConnections(t *testing.T) {
 	t.Parallel()
@@ -127,52 +134,175 @@ func TestTokenAndPathSurviveTheURL(t *testing.T) {
 	assert.Equal(t, odd, token)
 }
 
-// BenchmarkConcurrentCallers has 256 callers over loopback TLS and a server
-// that takes 20 ms, on the default transport.
-func BenchmarkConcurrentCallers(b *testing.B) {
-	const callers, latency = 256, 20 * time.Millisecond
-	server, httpClient, connections := tlsServer(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(latency)
-		_, _ = w.Write([]byte(benchAnswer))
+func TestLargestAnswerIsAMebibyte(t *testing.T) {
+	t.Parallel()
+	// The padding is inside the JSON, so that only its size can be wrong.
+	answer := func(size int) string {
+		head, tail := success[:len(success)-1]+`,"padding":"`, `"}`
+		return head + strings.Repeat("x", size-len(head)-len(tail)) + tail
+	}
+	for _, chunked := range []bool{false, true} {
+		t.Run(fmt.Sprintf("chunked %t", chunked), func(t *testing.T) {
+			t.Parallel()
+			for size, fits := range map[int]bool{megabyte: true, megabyte + 1: false, 3 * megabyte: false} {
+				handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					if !chunked {
+						w.Header().Set("Content-Length", fmt.Sprint(size))
+					}
+					_, _ = io.WriteString(w, answer(size))
+				})
+				server := httptest.NewServer(handler)
+				t.Cleanup(server.Close)
+				client, err := wxphone.New(someAppID, "", wxphone.WithBaseURL(server.URL),
+					wxphone.WithTokenSource(fixedToken(someToken)), wxphone.WithMaxRetries(0))
+				require.NoError(t, err)
+				info, err := client.GetPhoneNumber(context.Background(), someCode)
+				if fits {
+					require.NoError(t, err)
+					assert.Equal(t, "13800000000", info.PhoneNumber)
+					continue
+				}
+				var response *wxphone.ResponseError
+				require.ErrorAs(t, err, &response)
+				assert.Equal(t, "", response.Snippet)
+			}
+		})
+	}
+}
+
+// endless is a body that goes on for 64 MiB.
+type endless struct {
+	chunk int // the most that one Read returns
+	read  int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.read >= 64*megabyte {
+		return 0, io.EOF
+	}
+	n := min(len(p), e.chunk)
+	for i := range p[:n] {
+		p[i] = ' '
+	}
+	e.read += n
+	return n, nil
+}
+
+func (*endless) Close() error { return nil }
+
+func TestAnswerWithoutEndIsCutAtAMegabyte(t *testing.T) {
+	t.Parallel()
+	for name, length := range map[string]int64{"no length": -1, "huge length": 1 << 40, "zero length": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body := &endless{chunk: 16 << 10}
+			client := sendingThrough(t, roundTrip(func(req *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: length, Body: body, Request: req}, nil
+			}), wxphone.WithMaxRetries(0))
+			_, err := client.GetPhoneNumber(context.Background(), someCode)
+			var notAnswer *wxphone.ResponseError
+			require.ErrorAs(t, err, &notAnswer)
+			assert.Greater(t, body.read, megabyte, "a megabyte is still an answer")
+			assert.LessOrEqual(t, body.read, megabyte+body.chunk)
+		})
+	}
+}
+
+// A compressed answer could unpack to any size, and WeChat's are small.
+func TestDefaultTransportAsksForNoCompression(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	server, httpClient, _ := tlsServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Header.Values("Accept-Encoding")
+		_, _ = io.WriteString(w, success)
 	}))
-	source := wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
-		return wxphone.Token{AccessToken: benchToken}, nil
-	})
-	client, err := wxphone.New(benchAppID, "", wxphone.WithTokenSource(source),
+	client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(fixedToken(someToken)),
 		wxphone.WithHTTPClient(httpClient), wxphone.WithBaseURL(server.URL))
-	require.NoError(b, err)
-	jobs := make(chan struct{})
+	require.NoError(t, err)
+	_, err = client.GetPhoneNumber(context.Background(), someCode)
+	require.NoError(t, err)
+	assert.Empty(t, asked)
+}
+
+// Following a redirect would hand the access_token to another host.
+func TestRedirectIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	var visits atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		visits.Add(1)
+		_, _ = io.WriteString(w, success)
+	}))
+	t.Cleanup(elsewhere.Close)
+	followed := 0
+	own := &http.Client{
+		Timeout:       5 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { followed++; return nil },
+	}
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for name, opts := range map[string][]wxphone.Option{
+			"default client": nil,
+			"user's client":  {wxphone.WithHTTPClient(own)},
+		} {
+			var requests atomic.Int32
+			moved := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				http.Redirect(w, r, elsewhere.URL+"/?"+r.URL.RawQuery, status)
+			}))
+			t.Cleanup(moved.Close)
+			client, err := wxphone.New(someAppID, "", append(opts, wxphone.WithBaseURL(moved.URL),
+				wxphone.WithTokenSource(fixedToken(someToken)))...)
+			require.NoError(t, err)
+			_, err = client.GetPhoneNumber(context.Background(), someCode)
+			var response *wxphone.ResponseError
+			require.ErrorAs(t, err, &response, "%d, %s", status, name)
+			assert.Equal(t, status, response.HTTPStatus)
+			assert.EqualValues(t, 1, requests.Load())
+		}
+	}
+	assert.Zero(t, visits.Load())
+	assert.Zero(t, followed)
+	// The user's client is copied, not changed.
+	resp, err := own.Get(redirecting(t, elsewhere.URL))
+	require.NoError(t, err)
+	resp.Body.Close()
+	assert.Equal(t, 1, followed)
+}
+
+func redirecting(t *testing.T, target string) string {
+	t.Helper()
+	server := httptest.NewServer(http.RedirectHandler(target, http.StatusFound))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// Some middlewares add to a header's value in place, where they should set it.
+func TestTransportThatWritesIntoHeadersSpoilsNoOtherRequest(t *testing.T) {
+	t.Parallel()
+	var seen sync.Map
+	client := sendingThrough(t, roundTrip(func(req *http.Request) (*http.Response, error) {
+		for name, values := range req.Header {
+			seen.Store(name+": "+values[0], true)
+			values[0] += " spoilt"
+		}
+		return answerTo(req, success), nil
+	}))
 	var group sync.WaitGroup
-	b.ResetTimer()
-	for range callers {
+	for range 8 { // at once, for the race detector
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			for range jobs {
-				if _, err := client.GetPhoneNumber(context.Background(), benchCode); err != nil {
-					b.Error(err)
-				}
+			for range 10 {
+				_, err := client.GetPhoneNumber(context.Background(), someCode)
+				assert.NoError(t, err)
 			}
 		}()
 	}
-	for i := 0; i < b.N; i++ {
-		jobs <- struct{}{}
-	}
-	close(jobs)
 	group.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
-	b.ReportMetric(float64(connections.Load()), "connections")
-}
-
-const phoneEndpoint = "/wxa/business/getuserphonenumber"
-
-var testPhone = wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}
-
-func TestCachedTokenIsReadWithoutAllocation(t *testing.T) {
-	client := wxphonetest.NewServer(t).NewClient()
-	ctx := context.Background()
-	_, err := client.AccessToken(ctx)
-	require.NoError(t, err)
-	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = client.AccessToken(ctx) }))
+	count := 0
+	seen.Range(func(header, _ any) bool {
+		count++
+		assert.NotContains(t, header, "spoilt")
+		return true
+	})
+	assert.Equal(t, 2, count, "User-Agent and Content-Type")
 }
