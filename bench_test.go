@@ -22,14 +22,6 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-const (
-	benchAppID  = "wx0123456789abcdef"
-	benchCode   = "e31968a7f94cc5ee25fafc2aef2773f0bb8c3937b22520eb8ee345274d00c144"
-	benchToken  = "61_" + "kZ5nXUJ8oqWfQ0y3bR7dLhVtMgC2sEaP4xN6uTiYwSrDvBmFjKpHzGeQc9O1lAI8"
-	benchAnswer = `{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":"13800000000","purePhoneNumber":"13800000000",` +
-		`"countryCode":"86","watermark":{"timestamp":1700000000,"appid":"` + benchAppID + `"}}}`
-)
-
 // inMemory answers every request at once, so that only the client's own work
 // is timed.
 type inMemory struct{}
@@ -39,8 +31,8 @@ func (inMemory) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode:    http.StatusOK,
 		Header:        http.Header{"Content-Type": {"application/json"}},
-		Body:          io.NopCloser(strings.NewReader(benchAnswer)),
-		ContentLength: int64(len(benchAnswer)),
+		Body:          io.NopCloser(strings.NewReader(success)),
+		ContentLength: int64(len(success)),
 		Request:       req,
 	}, nil
 }
@@ -48,9 +40,9 @@ func (inMemory) RoundTrip(req *http.Request) (*http.Response, error) {
 func newBenchClient(b *testing.B) *wxphone.Client {
 	b.Helper()
 	source := wxphone.CacheTokens(wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
-		return wxphone.Token{AccessToken: benchToken, ExpiresAt: time.Now().Add(2 * time.Hour)}, nil
+		return wxphone.Token{AccessToken: someToken, ExpiresAt: time.Now().Add(2 * time.Hour)}, nil
 	}))
-	client, err := wxphone.New(benchAppID, "", wxphone.WithTokenSource(source),
+	client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(source),
 		wxphone.WithHTTPClient(&http.Client{Transport: inMemory{}}))
 	if err != nil {
 		b.Fatal(err)
@@ -64,7 +56,7 @@ func BenchmarkGetPhoneNumber(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := 0; i < b.N; i++ {
-		info, err := client.GetPhoneNumber(ctx, benchCode)
+		info, err := client.GetPhoneNumber(ctx, someCode)
 		if err != nil || info.PurePhoneNumber != "13800000000" {
 			b.Fatal(info, err)
 		}
@@ -79,12 +71,12 @@ func BenchmarkGetPhoneNumberBare(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := 0; i < b.N; i++ {
-		body, err := json.Marshal(map[string]string{"code": benchCode})
+		body, err := json.Marshal(map[string]string{"code": someCode})
 		if err != nil {
 			b.Fatal(err)
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost,
-			"https://api.weixin.qq.com/wxa/business/getuserphonenumber?access_token="+benchToken, bytes.NewReader(body))
+			"https://api.weixin.qq.com/wxa/business/getuserphonenumber?access_token="+someToken, bytes.NewReader(body))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -149,12 +141,12 @@ func BenchmarkConcurrentCallers(b *testing.B) {
 	const callers, latency = 256, 20 * time.Millisecond
 	server, httpClient, connections := tlsServer(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(latency)
-		_, _ = w.Write([]byte(benchAnswer))
+		_, _ = w.Write([]byte(success))
 	}))
 	source := wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
-		return wxphone.Token{AccessToken: benchToken}, nil
+		return wxphone.Token{AccessToken: someToken}, nil
 	})
-	client, err := wxphone.New(benchAppID, "", wxphone.WithTokenSource(source),
+	client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(source),
 		wxphone.WithHTTPClient(httpClient), wxphone.WithBaseURL(server.URL))
 	require.NoError(b, err)
 	jobs := make(chan struct{})
@@ -165,7 +157,7 @@ func BenchmarkConcurrentCallers(b *testing.B) {
 		go func() {
 			defer group.Done()
 			for range jobs {
-				if _, err := client.GetPhoneNumber(context.Background(), benchCode); err != nil {
+				if _, err := client.GetPhoneNumber(context.Background(), someCode); err != nil {
 					b.Error(err)
 				}
 			}

@@ -22,15 +22,15 @@ import (
 func TestPassingFailuresAreHealedUnseen(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(*wxphonetest.Server){
-		"busy once":              func(s *wxphonetest.Server) { s.FailNext(phonePath, -1, "", 1) },
-		"busy twice":             func(s *wxphonetest.Server) { s.FailNext(phonePath, -1, "", 2) },
-		"connection cut":         func(s *wxphonetest.Server) { s.DropNext(phonePath, 2) },
-		"502 page":               func(s *wxphonetest.Server) { s.RespondNext(phonePath, 502, badGateway, 1) },
-		"503 empty":              func(s *wxphonetest.Server) { s.RespondNext(phonePath, 503, "", 2) },
-		"504 in foreign JSON":    func(s *wxphonetest.Server) { s.RespondNext(phonePath, 504, `{"message":"timeout"}`, 1) },
-		"busy, cut":              func(s *wxphonetest.Server) { s.FailNext(phonePath, -1, "", 1); s.DropNext(phonePath, 1) },
-		"token endpoint busy":    func(s *wxphonetest.Server) { s.FailNext(stablePath, -1, "", 2) },
-		"token endpoint cut off": func(s *wxphonetest.Server) { s.DropNext(stablePath, 2) },
+		"busy once":              func(s *wxphonetest.Server) { s.FailNext(phoneAPI, -1, "", 1) },
+		"busy twice":             func(s *wxphonetest.Server) { s.FailNext(phoneAPI, -1, "", 2) },
+		"connection cut":         func(s *wxphonetest.Server) { s.DropNext(phoneAPI, 2) },
+		"502 page":               func(s *wxphonetest.Server) { s.RespondNext(phoneAPI, 502, badGateway, 1) },
+		"503 empty":              func(s *wxphonetest.Server) { s.RespondNext(phoneAPI, 503, "", 2) },
+		"504 in foreign JSON":    func(s *wxphonetest.Server) { s.RespondNext(phoneAPI, 504, `{"message":"timeout"}`, 1) },
+		"busy, cut":              func(s *wxphonetest.Server) { s.FailNext(phoneAPI, -1, "", 1); s.DropNext(phoneAPI, 1) },
+		"token endpoint busy":    func(s *wxphonetest.Server) { s.FailNext(stableTokenAPI, -1, "", 2) },
+		"token endpoint cut off": func(s *wxphonetest.Server) { s.DropNext(stableTokenAPI, 2) },
 	}
 	for name, fail := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestPassingFailuresAreHealedUnseen(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := wxphonetest.NewServer(t)
 				fail(server)
-				info, err := server.NewClient().GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				info, err := server.NewClient().GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.NoError(t, err)
 				assert.Equal(t, "+8613800000000", info.E164())
 			})
@@ -51,12 +51,12 @@ func TestRetriesEnd(t *testing.T) {
 	for retries := range 5 {
 		synctest.Test(t, func(t *testing.T) {
 			server := wxphonetest.NewServer(t)
-			server.FailNext(phonePath, -1, "", -1)
+			server.FailNext(phoneAPI, -1, "", -1)
 			client := server.NewClient(wxphone.WithMaxRetries(retries))
 			_, err := client.GetPhoneNumber(t.Context(), "code")
 			require.ErrorIs(t, err, wxphone.ErrSystemBusy)
 			assert.Equal(t, 503, wxphone.HTTPStatus(err))
-			assert.Equal(t, 1+retries, server.Requests(phonePath))
+			assert.Equal(t, 1+retries, server.Requests(phoneAPI))
 		})
 	}
 }
@@ -65,10 +65,10 @@ func TestBackoffGrowsAndIsJittered(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.FailNext(phonePath, -1, "", -1)
+		server.FailNext(phoneAPI, -1, "", -1)
 		var times []time.Time
 		client := server.NewClient(wxphone.WithMaxRetries(8), wxphone.WithObserver(func(_ context.Context, call wxphone.Call) {
-			if call.Endpoint == phonePath {
+			if call.Endpoint == phoneAPI {
 				times = append(times, time.Now())
 			}
 		}))
@@ -94,13 +94,13 @@ func TestRefusalsAreNotRetried(t *testing.T) {
 	for _, errcode := range []int{40029, 40163, 40013, 45011, 45009, 40226, 48001, 47001, 99999} {
 		synctest.Test(t, func(t *testing.T) {
 			server := wxphonetest.NewServer(t)
-			server.FailNext(phonePath, errcode, "", 1)
+			server.FailNext(phoneAPI, errcode, "", 1)
 			begin := time.Now()
 			_, err := server.NewClient().GetPhoneNumber(t.Context(), "code")
 			var refusal *wxphone.APIError
 			require.ErrorAs(t, err, &refusal)
 			assert.Equal(t, errcode, refusal.Code)
-			assert.Equal(t, 1, server.Requests(phonePath))
+			assert.Equal(t, 1, server.Requests(phoneAPI))
 			assert.Zero(t, time.Since(begin))
 		})
 	}
@@ -113,25 +113,25 @@ func TestCodeConsumedByALostAnswerIsToldApart(t *testing.T) {
 		first any // what the first attempt failed with
 	}{
 		"answer lost": {
-			func(s *wxphonetest.Server) { s.LoseNext(phonePath, 1) }, nil,
+			func(s *wxphonetest.Server) { s.LoseNext(phoneAPI, 1) }, nil,
 		},
 		"busy, then 40029": {
 			func(s *wxphonetest.Server) {
-				s.FailNext(phonePath, -1, "", 1)
-				s.FailNext(phonePath, 40029, "", 1)
+				s.FailNext(phoneAPI, -1, "", 1)
+				s.FailNext(phoneAPI, 40029, "", 1)
 			}, new(*wxphone.APIError),
 		},
 		"502, then 40163": {
 			func(s *wxphonetest.Server) {
-				s.RespondNext(phonePath, 502, badGateway, 1)
-				s.FailNext(phonePath, 40163, "", 1)
+				s.RespondNext(phoneAPI, 502, badGateway, 1)
+				s.FailNext(phoneAPI, 40163, "", 1)
 			}, new(*wxphone.ResponseError),
 		},
 		"lost, token refused, then 40163": {
 			func(s *wxphonetest.Server) {
-				s.DropNext(phonePath, 1)
-				s.FailNext(phonePath, 42001, "", 1)
-				s.FailNext(phonePath, 40163, "", 1)
+				s.DropNext(phoneAPI, 1)
+				s.FailNext(phoneAPI, 42001, "", 1)
+				s.FailNext(phoneAPI, 40163, "", 1)
 			}, nil,
 		},
 	}
@@ -142,7 +142,7 @@ func TestCodeConsumedByALostAnswerIsToldApart(t *testing.T) {
 				server := wxphonetest.NewServer(t)
 				tt.fail(server)
 				client := server.NewClient(wxphone.WithTokenSource(&countingTokens{server: server}))
-				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
 				require.ErrorContains(t, err, "the first attempt may have consumed the code")
 				assert.Equal(t, 400, wxphone.HTTPStatus(err))
@@ -175,8 +175,8 @@ func TestRefusedCodeAloneSaysNothingOfAnEarlierAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.FailNext(phonePath, 42001, "", 1) // refused tokens consume nothing
-		server.FailNext(phonePath, 40163, "", 1)
+		server.FailNext(phoneAPI, 42001, "", 1) // refused tokens consume nothing
+		server.FailNext(phoneAPI, 40163, "", 1)
 		client := server.NewClient(wxphone.WithTokenSource(&countingTokens{server: server}))
 		_, err := client.GetPhoneNumber(t.Context(), "code")
 		require.ErrorIs(t, err, wxphone.ErrCodeUsed)
@@ -188,7 +188,7 @@ func TestContextThatEndsDuringBackoffReturnsAtOnceWithBothErrors(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.FailNext(phonePath, -1, "", -1)
+		server.FailNext(phoneAPI, -1, "", -1)
 		client := server.NewClient(wxphone.WithMaxRetries(100))
 		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -215,15 +215,15 @@ func TestContextThatEndsDuringAnAttemptTellsWhatWentBefore(t *testing.T) {
 		client := server.NewClient()
 		_, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
-		server.SetLatency(phonePath, 2*time.Second)
-		server.FailNext(phonePath, -1, "", 1)
+		server.SetLatency(phoneAPI, 2*time.Second)
+		server.FailNext(phoneAPI, -1, "", 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		_, err = client.GetPhoneNumber(ctx, "code")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorIs(t, err, wxphone.ErrSystemBusy)
 		assert.Equal(t, 504, wxphone.HTTPStatus(err))
-		assert.Equal(t, 2, server.Requests(phonePath))
+		assert.Equal(t, 2, server.Requests(phoneAPI))
 	})
 }
 
@@ -236,7 +236,7 @@ func TestEndedContextSendsNothing(t *testing.T) {
 		_, err := server.NewClient().GetPhoneNumber(ctx, "code")
 		require.ErrorIs(t, err, context.Canceled)
 		synctest.Wait()
-		assert.Zero(t, server.Requests(phonePath))
+		assert.Zero(t, server.Requests(phoneAPI))
 	})
 }
 
@@ -244,12 +244,12 @@ func TestObserverSeesEveryExchangeOfACall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.SetLatency(phonePath, 30*time.Millisecond)
-		server.FailNext(phonePath, -1, "system error rid: 65a1b2c3-01234567-89abcdef", 1)
-		server.FailNext(phonePath, 42001, "", 1)
+		server.SetLatency(phoneAPI, 30*time.Millisecond)
+		server.FailNext(phoneAPI, -1, "system error rid: 65a1b2c3-01234567-89abcdef", 1)
+		server.FailNext(phoneAPI, 42001, "", 1)
 		var calls []wxphone.Call
 		client := server.NewClient(wxphone.WithObserver(func(ctx context.Context, call wxphone.Call) {
-			if call.Endpoint == phonePath {
+			if call.Endpoint == phoneAPI {
 				assert.Equal(t, "kept", ctx.Value(contextKey{}), "the caller's context values")
 			} else {
 				assert.Nil(t, ctx.Value(contextKey{}), "a token fetch is no single caller's")
@@ -263,7 +263,7 @@ func TestObserverSeesEveryExchangeOfACall(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			server.RevokeToken()
 		}()
-		_, err = client.GetPhoneNumber(ctx, server.IssueCode(somebody))
+		_, err = client.GetPhoneNumber(ctx, server.IssueCode(aPhone))
 		require.NoError(t, err)
 		var got []string
 		for _, call := range calls {
@@ -271,11 +271,11 @@ func TestObserverSeesEveryExchangeOfACall(t *testing.T) {
 			assert.NotContains(t, fmt.Sprintf("%+v", call), first.AccessToken)
 		}
 		require.Equal(t, []string{
-			stablePath + " api.weixin.qq.com ",
-			phonePath + " api.weixin.qq.com 65a1b2c3-01234567-89abcdef",
-			phonePath + " api.weixin.qq.com " + calls[2].RID,
-			stablePath + " api.weixin.qq.com ",
-			phonePath + " api.weixin.qq.com ",
+			stableTokenAPI + " api.weixin.qq.com ",
+			phoneAPI + " api.weixin.qq.com 65a1b2c3-01234567-89abcdef",
+			phoneAPI + " api.weixin.qq.com " + calls[2].RID,
+			stableTokenAPI + " api.weixin.qq.com ",
+			phoneAPI + " api.weixin.qq.com ",
 		}, got)
 		assert.Equal(t, []int{1, 1, 2, 1, 3},
 			[]int{calls[0].Attempt, calls[1].Attempt, calls[2].Attempt, calls[3].Attempt, calls[4].Attempt})
@@ -293,8 +293,8 @@ func TestContextThatEndsDuringBackoffTellsThatTheCodeMayBeGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.RespondNext(phonePath, 502, badGateway, 1)
-		server.FailNext(phonePath, -1, "", -1)
+		server.RespondNext(phoneAPI, 502, badGateway, 1)
+		server.FailNext(phoneAPI, -1, "", -1)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		_, err := server.NewClient(wxphone.WithMaxRetries(100)).GetPhoneNumber(ctx, "code")

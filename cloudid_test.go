@@ -28,7 +28,7 @@ func TestCloudIDBecomesAPhoneNumber(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := wxphonetest.NewServer(t, options...)
 				client := server.NewClient()
-				cloudID := server.IssueCloudID("o-1", somebody)
+				cloudID := server.IssueCloudID("o-1", aPhone)
 				info, err := client.GetPhoneNumberByCloudID(t.Context(), "o-1", cloudID)
 				require.NoError(t, err)
 				assert.Equal(t, "+8613800000000", info.E164())
@@ -88,7 +88,7 @@ func TestBusyItemIsRetriedAndAnAPIErrorAfterwards(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		client := server.NewClient()
 		server.RespondNext(openDataPath, 200, `{"errcode":0,"data_list":[{"json":{"errCode":-601008,"errMsg":"timeout"}}]}`, 2)
-		_, err := client.GetPhoneNumberByCloudID(t.Context(), "o-1", server.IssueCloudID("o-1", somebody))
+		_, err := client.GetPhoneNumberByCloudID(t.Context(), "o-1", server.IssueCloudID("o-1", aPhone))
 		require.NoError(t, err)
 		require.Equal(t, 3, server.Requests(openDataPath))
 

@@ -19,10 +19,6 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-func phoneOf(number string) wxphone.PhoneInfo {
-	return wxphone.PhoneInfo{PhoneNumber: number, PurePhoneNumber: number, CountryCode: "86"}
-}
-
 func TestPlatformServesItsMiniPrograms(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -34,7 +30,7 @@ func TestPlatformServesItsMiniPrograms(t *testing.T) {
 
 	accessTokens := make(map[string]bool)
 	for appID, client := range clients {
-		info, err := client.GetPhoneNumber(ctx, server.IssueCode(phoneOf(someNumber), wxphonetest.ForApp(appID)))
+		info, err := client.GetPhoneNumber(ctx, server.IssueCode(aPhone, wxphonetest.ForApp(appID)))
 		require.NoError(t, err)
 		assert.Equal(t, someNumber, info.PurePhoneNumber)
 		assert.Equal(t, appID, info.Watermark.AppID)
@@ -56,11 +52,11 @@ func TestPlatformServesItsMiniPrograms(t *testing.T) {
 	assert.Zero(t, server.Requests("/sns/jscode2session"))
 	assert.Zero(t, server.TokenFetches(), "a mini-program's own tokens")
 
-	info, err := clients[own].VerifyPhoneNumber(ctx, server.SessionKey("openid"), first(server.Encrypt("openid", phoneOf(someNumber))), "AAAAAAAAAAAAAAAAAAAAAA==")
+	info, err := clients[own].VerifyPhoneNumber(ctx, server.SessionKey("openid"), first(server.Encrypt("openid", aPhone)), "AAAAAAAAAAAAAAAAAAAAAA==")
 	assert.Nil(t, info)
 	require.ErrorIs(t, err, wxphone.ErrDecrypt, "WeChat knows the data, and its iv is another one")
 
-	_, err = clients[own].GetPhoneNumber(ctx, server.IssueCode(phoneOf(someNumber), wxphonetest.ForApp(other)))
+	_, err = clients[own].GetPhoneNumber(ctx, server.IssueCode(aPhone, wxphonetest.ForApp(other)))
 	require.ErrorIs(t, err, wxphone.ErrAppIDMismatch, "a code of another mini-program")
 	_, err = clients[own].Code2Session(ctx, server.IssueLoginCodeForApp(other, "openid"))
 	require.ErrorIs(t, err, wxphone.ErrCodeInvalid, "a login of another mini-program, whose errcode is a string")
@@ -215,7 +211,7 @@ func TestClientInheritsThePlatformsOptions(t *testing.T) {
 		call := func(client *wxphone.Client, appID string) error {
 			server.FailNext(api, -1, "", 1)
 			if api == phoneAPI {
-				_, err := client.GetPhoneNumber(ctx, server.IssueCode(phoneOf(someNumber), wxphonetest.ForApp(appID)))
+				_, err := client.GetPhoneNumber(ctx, server.IssueCode(aPhone, wxphonetest.ForApp(appID)))
 				return err
 			}
 			_, err := client.Code2Session(ctx, server.IssueLoginCodeForApp(appID, "openid"))
@@ -227,7 +223,7 @@ func TestClientInheritsThePlatformsOptions(t *testing.T) {
 	assert.Equal(t, map[string]int{componentTokenAPI: 1, authorizerTokenAPI: 1, phoneAPI: 1, componentLoginAPI: 1}, ofPlatform.calls)
 	assert.Equal(t, map[string]int{authorizerTokenAPI: 1, phoneAPI: 2, componentLoginAPI: 2}, ofClient.calls)
 
-	old := phoneOf(someNumber)
+	old := aPhone
 	old.Watermark = wxphone.Watermark{AppID: server.AppID(), Timestamp: 1700000000}
 	data, iv := server.Encrypt("openid", old)
 	_, err := inherits.DecryptPhoneNumber(server.SessionKey("openid"), data, iv)
@@ -277,7 +273,7 @@ func TestMiniProgramsShareTheViewOfTheHosts(t *testing.T) {
 	for i := range 5 {
 		appID := fmt.Sprintf("wx%016d", i)
 		client := clientOf(t, platform, appID, authorized(server, appID), wxphone.WithMaxRetries(i))
-		_, err := client.GetPhoneNumber(ctx, server.IssueCode(phoneOf(someNumber), wxphonetest.ForApp(appID)))
+		_, err := client.GetPhoneNumber(ctx, server.IssueCode(aPhone, wxphonetest.ForApp(appID)))
 		require.NoError(t, err)
 	}
 	proxied := clientOf(t, platform, server.AppID(), authorized(server, server.AppID()), wxphone.WithHTTPClient(outage("proxy")))

@@ -22,7 +22,7 @@ import (
 // phoneOfApp redeems a fresh code of the mini-program appID.
 func phoneOfApp(t *testing.T, server *wxphonetest.Server, client *wxphone.Client, appID string) error {
 	t.Helper()
-	_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody, wxphonetest.ForApp(appID)))
+	_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone, wxphonetest.ForApp(appID)))
 	return err
 }
 

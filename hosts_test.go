@@ -40,9 +40,9 @@ func TestFallbackHostIsAskedWhenNoConnectionCanBeMade(t *testing.T) {
 				out := newOutage(server, primary)
 				out.down[primary] = failure
 				client := server.NewClient(wxphone.WithHTTPClient(out.client()), wxphone.WithMaxRetries(0))
-				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.NoError(t, err)
-				assert.Equal(t, 1, server.Requests(phonePath))
+				assert.Equal(t, 1, server.Requests(phoneAPI))
 			})
 		})
 	}
@@ -54,11 +54,11 @@ func TestLostAnswerIsNotTakenToAnotherHost(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		out := newOutage(server)
 		client := server.NewClient(wxphone.WithHTTPClient(out.client()))
-		server.DropNext(phonePath, -1)
-		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		server.DropNext(phoneAPI, -1)
+		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.Error(t, err)
 		assert.Equal(t, 502, wxphone.HTTPStatus(err))
-		assert.Equal(t, 3, server.Requests(phonePath))
+		assert.Equal(t, 3, server.Requests(phoneAPI))
 		assert.Zero(t, out.dialled(fallback))
 	})
 }
@@ -73,7 +73,7 @@ func TestAnOutageCostsOneDialTimeoutAMinuteAndNotOnePerCall(t *testing.T) {
 		begin, slowCalls := time.Now(), 0
 		for range 100 {
 			called := time.Now()
-			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 			require.NoError(t, err)
 			if time.Since(called) > 0 {
 				slowCalls++
@@ -86,11 +86,11 @@ func TestAnOutageCostsOneDialTimeoutAMinuteAndNotOnePerCall(t *testing.T) {
 
 		out.restore(primary)
 		time.Sleep(time.Minute)
-		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
 		before := out.dialled(fallback)
 		for range 50 {
-			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 			require.NoError(t, err)
 			time.Sleep(3 * time.Second)
 		}
@@ -112,7 +112,7 @@ func TestOnlyOneOfManyCallersLooksWhetherThePrimaryIsBack(t *testing.T) {
 		var group sync.WaitGroup
 		var delayed atomic.Int32
 		for range 200 {
-			code := server.IssueCode(somebody)
+			code := server.IssueCode(aPhone)
 			group.Go(func() {
 				begin := time.Now()
 				_, err := client.GetPhoneNumber(t.Context(), code)
@@ -170,13 +170,13 @@ func TestOnlyACallerThatWaitedMovesTheOthersToTheFallback(t *testing.T) {
 				out.breakDown(primary, tt.dial)
 				ctx, cancel := tt.limit(t.Context(), tt.after)
 				defer cancel()
-				_, err := client.GetPhoneNumber(ctx, server.IssueCode(somebody))
+				_, err := client.GetPhoneNumber(ctx, server.IssueCode(aPhone))
 				require.ErrorIs(t, err, tt.err)
 				require.Zero(t, out.dialled(fallback), "its time was up")
 
 				out.restore(primary)
 				before := out.dialled(tt.want)
-				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.NoError(t, err)
 				assert.Equal(t, 2, out.dialled(primary)+out.dialled(fallback))
 				assert.Equal(t, before+1, out.dialled(tt.want))
@@ -199,7 +199,7 @@ func TestCallersWithShortDeadlinesLeaveAnUnreachableHostToo(t *testing.T) {
 		failed := 0
 		for range 20 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			_, err := client.GetPhoneNumber(ctx, server.IssueCode(somebody))
+			_, err := client.GetPhoneNumber(ctx, server.IssueCode(aPhone))
 			cancel()
 			if err != nil {
 				require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -219,7 +219,7 @@ func TestAfterTheLastFallbackComesThePrimary(t *testing.T) {
 		client := behindOutage(t, server, out, wxphone.WithFallbackURLs("https://"+fallback, "https://"+last))
 		ask := func() (dialled [3]int) {
 			before := [3]int{out.dialled(primary), out.dialled(fallback), out.dialled(last)}
-			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 			require.NoError(t, err)
 			return [3]int{out.dialled(primary) - before[0], out.dialled(fallback) - before[1], out.dialled(last) - before[2]}
 		}
@@ -251,16 +251,16 @@ func TestRefusalByThePrimaryEndsTheOutage(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		out := newOutage(server, primary)
 		client := behindOutage(t, server, out)
-		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
 		require.Equal(t, 1, out.dialled(fallback))
 
 		out.restore(primary)
 		time.Sleep(time.Minute)
-		server.FailNext(phonePath, 40029, "", 1)
+		server.FailNext(phoneAPI, 40029, "", 1)
 		_, err = client.GetPhoneNumber(t.Context(), "code")
 		require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
-		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
 		assert.Equal(t, 3, out.dialled(primary))
 		assert.Equal(t, 1, out.dialled(fallback))
@@ -368,12 +368,12 @@ func TestWithoutAccessTokenSendsNoTokenOverPlainHTTP(t *testing.T) {
 		server := wxphonetest.NewServer(t, wxphonetest.WithCloudHosting())
 		var scheme, query string
 		client, err := wxphone.New(server.AppID(), "", wxphone.WithoutAccessToken(),
-			wxphone.WithHTTPClient(&http.Client{Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			wxphone.WithHTTPClient(&http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 				scheme, query = req.URL.Scheme, req.URL.RawQuery
 				return server.HTTPClient().Transport.RoundTrip(req)
 			})}))
 		require.NoError(t, err)
-		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
 		assert.Equal(t, "http", scheme)
 		assert.Empty(t, query)
@@ -382,10 +382,6 @@ func TestWithoutAccessTokenSendsNoTokenOverPlainHTTP(t *testing.T) {
 		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
 	})
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestBaseURLIsUsedAsItIsWritten(t *testing.T) {
 	t.Parallel()
@@ -411,9 +407,9 @@ func TestBaseURLIsUsedAsItIsWritten(t *testing.T) {
 				return nil, errors.New("failed")
 			}), wxphone.WithBaseURL(base), wxphone.WithMaxRetries(0))
 			_, err := client.GetPhoneNumber(t.Context(), "code")
-			assert.Equal(t, want+phonePath, target)
+			assert.Equal(t, want+phoneAPI, target)
 			assert.NotEmpty(t, host)
-			require.ErrorContains(t, err, `"`+want+phonePath+`"`, "the error names what was asked")
+			require.ErrorContains(t, err, `"`+want+phoneAPI+`"`, "the error names what was asked")
 		})
 	}
 }
@@ -429,6 +425,6 @@ func TestIPv6HostIsReached(t *testing.T) {
 	t.Cleanup(func() { server.Close() })
 	fake := server.Handler.(*wxphonetest.Server)
 	client := fake.NewClient(wxphone.WithHTTPClient(new(http.Client)), wxphone.WithBaseURL("http://"+listener.Addr().String()))
-	_, err = client.GetPhoneNumber(t.Context(), fake.IssueCode(somebody))
+	_, err = client.GetPhoneNumber(t.Context(), fake.IssueCode(aPhone))
 	require.NoError(t, err)
 }

@@ -86,7 +86,7 @@ func TestRefusedLoginCodeIsExplainedAsALoginCode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		client := server.NewClient()
-		_, err := client.Code2Session(t.Context(), server.IssueCode(somebody))
+		_, err := client.Code2Session(t.Context(), server.IssueCode(aPhone))
 		require.ErrorContains(t, err, "wx.login")
 		require.ErrorContains(t, err, "looks like the phone button's")
 		assert.NotContains(t, err.Error(), "e.detail.code")
@@ -190,7 +190,7 @@ func TestSessionCallsNeedTheirArguments(t *testing.T) {
 			require.ErrorIs(t, err, wxphone.ErrInvalidArgument, name)
 			require.ErrorContains(t, err, name)
 		}
-		for _, path := range []string{loginPath, checkPath, resetPath, checkEncryptedPath, openDataPath, stablePath} {
+		for _, path := range []string{loginPath, checkPath, resetPath, checkEncryptedPath, openDataPath, stableTokenAPI} {
 			assert.Zero(t, server.Requests(path))
 		}
 	})

@@ -22,15 +22,11 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-const phoneEndpoint = "/wxa/business/getuserphonenumber"
-
-var testPhone = wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}
-
 func TestConcurrentCallersKeepTheirConnections(t *testing.T) {
 	t.Parallel()
 	const callers, callsEach = 256, 5
 	fake := wxphonetest.NewServer(t)
-	fake.SetLatency(phoneEndpoint, 5*time.Millisecond)
+	fake.SetLatency(phoneAPI, 5*time.Millisecond)
 	server, httpClient, connections := tlsServer(t, fake)
 	client := fake.NewClient(wxphone.WithHTTPClient(httpClient), wxphone.WithBaseURL(server.URL))
 	var group sync.WaitGroup
@@ -39,7 +35,7 @@ func TestConcurrentCallersKeepTheirConnections(t *testing.T) {
 		go func() {
 			defer group.Done()
 			for range callsEach {
-				_, err := client.GetPhoneNumber(context.Background(), fake.IssueCode(testPhone))
+				_, err := client.GetPhoneNumber(context.Background(), fake.IssueCode(aPhone))
 				assert.NoError(t, err)
 			}
 		}()
@@ -130,7 +126,7 @@ func TestTokenAndPathSurviveTheURL(t *testing.T) {
 	require.NoError(t, err)
 	_, err = client.GetPhoneNumber(context.Background(), "code")
 	require.NoError(t, err)
-	assert.Equal(t, "/a/prefix"+phoneEndpoint, path)
+	assert.Equal(t, "/a/prefix"+phoneAPI, path)
 	assert.Equal(t, odd, token)
 }
 
