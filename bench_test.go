@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -39,15 +38,7 @@ func (inMemory) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func newBenchClient(b *testing.B) *wxphone.Client {
 	b.Helper()
-	source := wxphone.CacheTokens(wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
-		return wxphone.Token{AccessToken: someToken, ExpiresAt: time.Now().Add(2 * time.Hour)}, nil
-	}))
-	client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(source),
-		wxphone.WithHTTPClient(&http.Client{Transport: inMemory{}}))
-	if err != nil {
-		b.Fatal(err)
-	}
-	return client
+	return sendingThrough(b, inMemory{}, wxphone.WithTokenSource(wxphone.CacheTokens(fixedToken(someToken))))
 }
 
 func BenchmarkGetPhoneNumber(b *testing.B) {
@@ -143,10 +134,7 @@ func BenchmarkConcurrentCallers(b *testing.B) {
 		time.Sleep(latency)
 		_, _ = w.Write([]byte(success))
 	}))
-	source := wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
-		return wxphone.Token{AccessToken: someToken}, nil
-	})
-	client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(source),
+	client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(fixedToken(someToken)),
 		wxphone.WithHTTPClient(httpClient), wxphone.WithBaseURL(server.URL))
 	require.NoError(b, err)
 	jobs := make(chan struct{})
@@ -199,15 +187,7 @@ func anyApp(path string) string {
 }
 
 // inProcess is a transport for anyApp's answers.
-type inProcess struct{}
-
-func (inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer := anyApp(r.URL.Path)
-	return &http.Response{
-		StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: int64(len(answer)),
-		Body: io.NopCloser(strings.NewReader(answer)), Request: r,
-	}, nil
-}
+var inProcess = roundTrip(func(r *http.Request) (*http.Response, error) { return answerTo(r, anyApp(r.URL.Path)), nil })
 
 // oneRefreshToken is the RefreshTokens of every mini-program.
 type oneRefreshToken struct{}
@@ -225,8 +205,7 @@ func plainClients(opts ...wxphone.Option) makeClient {
 
 func platformClients(tb testing.TB, opts ...wxphone.Option) makeClient {
 	tb.Helper()
-	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret,
-		func(context.Context) (string, error) { return someTicket, nil }, opts...)
+	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, latestTicket, opts...)
 	require.NoError(tb, err)
 	return func(appID string) (*wxphone.Client, error) { return platform.Client(appID, oneRefreshToken{}) }
 }
@@ -290,16 +269,16 @@ func benchmarkManyClients(b *testing.B, newClient makeClient) {
 
 // An operation is a thousand Clients.
 func BenchmarkThousandClients(b *testing.B) {
-	benchmarkManyClients(b, plainClients(wxphone.WithHTTPClient(&http.Client{Transport: inProcess{}})))
+	benchmarkManyClients(b, plainClients(wxphone.WithHTTPClient(&http.Client{Transport: inProcess})))
 }
 
 func BenchmarkComponentClient(b *testing.B) {
-	benchmarkManyClients(b, platformClients(b, wxphone.WithHTTPClient(&http.Client{Transport: inProcess{}})))
+	benchmarkManyClients(b, platformClients(b, wxphone.WithHTTPClient(&http.Client{Transport: inProcess})))
 }
 
 func TestAClientIsSmall(t *testing.T) {
 	// Not parallel: other tests' memory would count.
-	transport := wxphone.WithHTTPClient(&http.Client{Transport: inProcess{}})
+	transport := wxphone.WithHTTPClient(&http.Client{Transport: inProcess})
 	for name, newClient := range map[string]makeClient{"New": plainClients(transport), "Component.Client": platformClients(t, transport)} {
 		made, warm := perClient(t, newClient)
 		t.Logf("%s: %.0f bytes, %.0f with an access_token", name, made, warm)
@@ -311,17 +290,12 @@ func TestAClientIsSmall(t *testing.T) {
 // listen serves anyApp on the loopback interface and counts the connections.
 func listen(t *testing.T, delay time.Duration) (baseURL string, connections *atomic.Int32) {
 	t.Helper()
-	connections = new(atomic.Int32)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		time.Sleep(delay)
 		_, _ = io.WriteString(w, anyApp(r.URL.Path))
 	}))
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			connections.Add(1)
-		}
-	}
+	connections = countConnections(server)
 	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL, connections

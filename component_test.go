@@ -66,27 +66,26 @@ func first(a, _ string) string { return a }
 
 func TestComponentRefusesArgumentsThatCannotBeRight(t *testing.T) {
 	t.Parallel()
-	ticket := func(context.Context) (string, error) { return someTicket, nil }
 	for _, tt := range []struct {
 		name, appID, secret string
 		ticket              func(context.Context) (string, error)
 		opts                []wxphone.Option
 		names               string
 	}{
-		{"no appid", "", someSecret, ticket, nil, "component_appid"},
-		{"blank around the appid", someComponentID + "\n", someSecret, ticket, nil, "component_appid"},
-		{"no secret", someComponentID, "", ticket, nil, "component_appsecret"},
-		{"blank around the secret", someComponentID, " " + someSecret, ticket, nil, "component_appsecret"},
+		{"no appid", "", someSecret, latestTicket, nil, "component_appid"},
+		{"blank around the appid", someComponentID + "\n", someSecret, latestTicket, nil, "component_appid"},
+		{"no secret", someComponentID, "", latestTicket, nil, "component_appsecret"},
+		{"blank around the secret", someComponentID, " " + someSecret, latestTicket, nil, "component_appsecret"},
 		{"no ticket", someComponentID, someSecret, nil, nil, "ticket"},
-		{"nil option", someComponentID, someSecret, ticket, []wxphone.Option{nil}, "option"},
-		{"bad option", someComponentID, someSecret, ticket, []wxphone.Option{wxphone.WithMaxRetries(-1)}, "WithMaxRetries"},
+		{"nil option", someComponentID, someSecret, latestTicket, []wxphone.Option{nil}, "option"},
+		{"bad option", someComponentID, someSecret, latestTicket, []wxphone.Option{wxphone.WithMaxRetries(-1)}, "WithMaxRetries"},
 	} {
 		platform, err := wxphone.NewComponent(tt.appID, tt.secret, tt.ticket, tt.opts...)
 		assert.Nil(t, platform, tt.name)
 		assertInvalid(t, err, tt.names)
 	}
 
-	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, ticket)
+	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, latestTicket)
 	require.NoError(t, err)
 	tokens := &refreshTokens{}
 	for _, tt := range []struct {
@@ -114,7 +113,7 @@ func TestComponentRefusesArgumentsThatCannotBeRight(t *testing.T) {
 		"WithClassicToken":   wxphone.WithClassicToken(),
 		"WithoutAccessToken": wxphone.WithoutAccessToken(),
 	} {
-		_, err := wxphone.NewComponent(someComponentID, someComponentSecret, ticket, misfit)
+		_, err := wxphone.NewComponent(someComponentID, someComponentSecret, latestTicket, misfit)
 		assertInvalid(t, err, name)
 		_, err = platform.Client(someAppID, tokens, misfit)
 		assertInvalid(t, err, name)
@@ -168,8 +167,7 @@ func TestPlatformsAnswersAreReadLeniently(t *testing.T) {
 func TestComponentPrintsNoSecret(t *testing.T) {
 	t.Parallel()
 	secrets := []string{someComponentSecret, someTicket, someRefreshToken}
-	ticket := func(context.Context) (string, error) { return someTicket, nil }
-	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, ticket)
+	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, latestTicket)
 	require.NoError(t, err)
 	tokens := &refreshTokens{tokens: map[string]string{someAppID: someRefreshToken}}
 	assertPrintsWithout(t, *platform, secrets...)

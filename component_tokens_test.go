@@ -5,7 +5,6 @@ package wxphone_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -29,10 +28,7 @@ func phoneOfApp(t *testing.T, server *wxphonetest.Server, client *wxphone.Client
 // miniPrograms are n appids that have authorised the server's platform, and
 // where their refresh tokens are.
 func miniPrograms(server *wxphonetest.Server, n int) ([]string, *refreshTokens) {
-	appIDs := make([]string, n)
-	for i := range appIDs {
-		appIDs[i] = fmt.Sprintf("wx%016x", i)
-	}
+	appIDs := manyAppIDs[:n]
 	return appIDs, authorized(server, appIDs...)
 }
 

@@ -27,18 +27,28 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-// Paths of the APIs that the tests of errors and answers ask.
+// Paths of the APIs that tests of several files ask.
 const (
-	phoneAPI        = "/wxa/business/getuserphonenumber"
-	stableTokenAPI  = "/cgi-bin/stable_token"
-	classicTokenAPI = "/cgi-bin/token"
-)
-
-const (
+	phoneAPI           = "/wxa/business/getuserphonenumber"
+	stableTokenAPI     = "/cgi-bin/stable_token"
+	classicTokenAPI    = "/cgi-bin/token"
 	componentTokenAPI  = "/cgi-bin/component/api_component_token"
 	authorizerTokenAPI = "/cgi-bin/component/api_authorizer_token"
 	componentLoginAPI  = "/sns/component/jscode2session"
+)
 
+// What a mini-program is and has.
+const (
+	someAppID  = "wx0123456789abcdef"
+	someSecret = "5f2d8c1a0b9e4d7786f3a1c2e4b6d809"
+	someToken  = "86_kZ5nXUJ8oqWfQ0y3bR7dLhVtMgC2sEaP4xN6uTiYwSrDvBmFjKpHzGeQc9O1lAI8"
+	laterToken = "86_nextXUJ8oqWfQ0y3bR7dLhVtMgC2sEaP4xN6uTiYwSrDvBmFjKpHzGeQc9O1lAI8"
+	someCode   = "e31968a7f94cc5ee25fafc2aef2773f0bb8c3937b22520eb8ee345274d00c144"
+	someNumber = "13800000000"
+)
+
+// What a third-party platform is and has.
+const (
 	someComponentID     = "wx9e8d7c6b5a403f21"
 	someComponentSecret = "c4b1e7f09a2d4c63b85e1f7a0d9c3b26"
 	someTicket          = "ticket@@@pXk3vR8mWq1LzT5nJc7HbY2dGf9SaE4uKoVi6MxQw0"
@@ -47,24 +57,13 @@ const (
 	someJSCode          = "0a3Lq7Vx2Rb9Tz4Kn6Mw1Yc8Hd5Gf0Je"
 )
 
+// Answers of WeChat, and of a gateway before it.
 const (
-	someAppID = "wx0123456789abcdef"
-	someCode  = "e31968a7f94cc5ee25fafc2aef2773f0bb8c3937b22520eb8ee345274d00c144"
-	someToken = "86_kZ5nXUJ8oqWfQ0y3bR7dLhVtMgC2sEaP4xN6uTiYwSrDvBmFjKpHzGeQc9O1lAI8"
-	megabyte  = 1 << 20
-
 	success = `{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":"13800000000","purePhoneNumber":"13800000000",` +
 		`"countryCode":"86","watermark":{"timestamp":1700000000,"appid":"` + someAppID + `"}}}`
+	badGateway = "<html><h1>502 Bad Gateway</h1></html>"
+	megabyte   = 1 << 20
 )
-
-const someSecret = "5f2d8c1a0b9e4d7786f3a1c2e4b6d809"
-
-const (
-	someNumber = "13800000000"
-	laterToken = "86_nextXUJ8oqWfQ0y3bR7dLhVtMgC2sEaP4xN6uTiYwSrDvBmFjKpHzGeQc9O1lAI8"
-)
-
-const badGateway = "<html><h1>502 Bad Gateway</h1></html>"
 
 var aPhone = wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}
 
@@ -92,18 +91,11 @@ func answerTo(req *http.Request, body string) *http.Response {
 // from every API. It has a token already.
 func answering(tb testing.TB, status int, body string, opts ...wxphone.Option) *wxphone.Client {
 	tb.Helper()
-	transport := roundTrip(func(r *http.Request) (*http.Response, error) {
-		return &http.Response{
-			StatusCode: status, Header: http.Header{}, ContentLength: int64(len(body)),
-			Body: io.NopCloser(strings.NewReader(body)), Request: r,
-		}, nil
-	})
-	client, err := wxphone.New(someAppID, "", append([]wxphone.Option{
-		wxphone.WithTokenSource(fixedToken(someToken)), wxphone.WithMaxRetries(0),
-		wxphone.WithHTTPClient(&http.Client{Transport: transport}),
-	}, opts...)...)
-	require.NoError(tb, err)
-	return client
+	return sendingThrough(tb, roundTrip(func(r *http.Request) (*http.Response, error) {
+		answer := answerTo(r, body)
+		answer.StatusCode = status
+		return answer, nil
+	}), append([]wxphone.Option{wxphone.WithMaxRetries(0)}, opts...)...)
 }
 
 // sendingThrough returns a client that has a token and sends through transport.
@@ -117,17 +109,23 @@ func sendingThrough(tb testing.TB, transport http.RoundTripper, opts ...wxphone.
 	return client
 }
 
-// tlsServer serves handler over loopback TLS and counts the connections. The
-// returned client is the default one, but for trusting the server.
-func tlsServer(tb testing.TB, handler http.Handler) (server *httptest.Server, client *http.Client, connections *atomic.Int32) {
-	tb.Helper()
-	connections = new(atomic.Int32)
-	server = httptest.NewUnstartedServer(handler)
+// countConnections counts the connections to a server that was not started yet.
+func countConnections(server *httptest.Server) *atomic.Int32 {
+	connections := new(atomic.Int32)
 	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			connections.Add(1)
 		}
 	}
+	return connections
+}
+
+// tlsServer serves handler over loopback TLS and counts the connections. The
+// returned client is the default one, but for trusting the server.
+func tlsServer(tb testing.TB, handler http.Handler) (server *httptest.Server, client *http.Client, connections *atomic.Int32) {
+	tb.Helper()
+	server = httptest.NewUnstartedServer(handler)
+	connections = countConnections(server)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // connections closed in mid-handshake
 	server.StartTLS()
 	tb.Cleanup(server.Close)
@@ -278,6 +276,12 @@ func (w *witness) checkLog() {
 	assertTellsNone(w.t, w.log.String(), w.secrets, "the log")
 }
 
+// The hosts that a Client asks by default.
+const (
+	primary  = "api.weixin.qq.com"
+	fallback = "api2.weixin.qq.com"
+)
+
 // outage stands between a Client and the fake WeChat and keeps some hosts from
 // being reached, as net/http would report it.
 type outage struct {
@@ -289,6 +293,7 @@ type outage struct {
 	dials map[string]int
 }
 
+// breakDown keeps host from being reached; a dial of it takes as long as slow.
 func (o *outage) breakDown(host string, slow time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -339,15 +344,13 @@ func newOutage(server *wxphonetest.Server, hosts ...string) *outage {
 		dials: map[string]int{},
 	}
 	for _, host := range hosts {
-		o.down[host] = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+		o.breakDown(host, 0)
 	}
 	return o
 }
 
-const (
-	primary  = "api.weixin.qq.com"
-	fallback = "api2.weixin.qq.com"
-)
+// latestTicket is where a platform asks for its component_verify_ticket.
+func latestTicket(context.Context) (string, error) { return someTicket, nil }
 
 // refreshTokens is RefreshTokens in memory that can be made to fail.
 type refreshTokens struct {
@@ -442,8 +445,7 @@ func platformAgainst(t *testing.T, api string, answer func(w http.ResponseWriter
 	}))
 	t.Cleanup(listener.Close)
 	opts = append([]wxphone.Option{wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(0)}, opts...)
-	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret,
-		func(context.Context) (string, error) { return someTicket, nil }, opts...)
+	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, latestTicket, opts...)
 	require.NoError(t, err)
 	return clientOf(t, platform, someAppID, &refreshTokens{tokens: map[string]string{someAppID: someRefreshToken}})
 }

@@ -189,13 +189,9 @@ func TestCallersWithShortDeadlinesLeaveAnUnreachableHostToo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		client := server.NewClient()
-		token, err := client.AccessToken(t.Context())
-		require.NoError(t, err)
 		out := newOutage(server, primary)
 		out.slow[primary] = 3 * time.Second
-		client = server.NewClient(wxphone.WithHTTPClient(out.client()),
-			wxphone.WithTokenSource(wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) { return token, nil })))
+		client := behindOutage(t, server, out)
 		failed := 0
 		for range 20 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)

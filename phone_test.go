@@ -174,13 +174,11 @@ func TestCodeIsSentAsItIs(t *testing.T) {
 	// A code is opaque: its shape is a hint for error messages, never a rule.
 	for _, code := range []string{"x", "0a3BcD1f2gH4iJ5kL6mN7oP8qR9sT0uV", `<a&b>"c"`, "微信"} {
 		var sent string
-		client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(fixedToken(someToken)),
-			wxphone.WithHTTPClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-				body, err := io.ReadAll(r.Body)
-				sent = string(body)
-				return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, err
-			})}))
-		require.NoError(t, err)
+		client := sendingThrough(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			body, err := io.ReadAll(r.Body)
+			sent = string(body)
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, err
+		}))
 		_, _ = client.GetPhoneNumber(context.Background(), code, wxphone.WithOpenID("o-alice"))
 		var got map[string]string
 		require.NoError(t, json.Unmarshal([]byte(sent), &got))

@@ -368,13 +368,13 @@ func TestOneForcedRefreshServesTheWholeFleet(t *testing.T) {
 		server.SetLatency(stablePath, 200*time.Millisecond)
 		wechat := &strictQuota{RoundTripper: server.HTTPClient().Transport}
 		clients := processes(server, 300, wxphone.WithHTTPClient(&http.Client{Transport: wechat}))
-		require.Zero(t, callAll(t, server, clients, 1))
+		require.Zero(t, callAll(t, server, clients))
 
 		server.RevokeTokenUntilForced()
-		assert.Zero(t, callAll(t, server, clients, 1))
+		assert.Zero(t, callAll(t, server, clients))
 		t.Logf("%d processes asked for a forced refresh", wechat.forced.Load())
 		time.Sleep(10 * time.Second)
-		assert.Zero(t, callAll(t, server, clients, 1))
+		assert.Zero(t, callAll(t, server, clients))
 	})
 }
 
@@ -385,7 +385,7 @@ func TestTokenOutageThatEndsBeforeTheExpiryCostsNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		clients := processes(server, 20)
-		require.Zero(t, callAll(t, server, clients, 1))
+		require.Zero(t, callAll(t, server, clients))
 		token, err := clients[0].AccessToken(t.Context())
 		require.NoError(t, err)
 

@@ -29,21 +29,19 @@ func processes(server *wxphonetest.Server, n int, opts ...wxphone.Option) []*wxp
 	return clients
 }
 
-// callAll makes calls of every client at once and returns how many failed.
-func callAll(t *testing.T, server *wxphonetest.Server, clients []*wxphone.Client, calls int) int {
+// callAll makes a call of every client at once and returns how many failed.
+func callAll(t *testing.T, server *wxphonetest.Server, clients []*wxphone.Client) int {
 	t.Helper()
 	var group sync.WaitGroup
 	var failed atomic.Int32
 	for _, client := range clients {
-		for range calls {
-			code := server.IssueCode(somebody)
-			group.Go(func() {
-				if _, err := client.GetPhoneNumber(t.Context(), code); err != nil {
-					failed.Add(1)
-					t.Log(err)
-				}
-			})
-		}
+		code := server.IssueCode(somebody)
+		group.Go(func() {
+			if _, err := client.GetPhoneNumber(t.Context(), code); err != nil {
+				failed.Add(1)
+				t.Log(err)
+			}
+		})
 	}
 	group.Wait()
 	return int(failed.Load())
