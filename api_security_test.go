@@ -4,11 +4,28 @@ package wxphone_test
 
 import (
 	"bytes"
+	"context"
+	"crypto"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
+	"maps"
+	"math/big"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -322,5 +339,688 @@ func TestClockThatIsOffIsNamed(t *testing.T) {
 				assert.Equal(t, http.StatusInternalServerError, wxphone.HTTPStatus(err))
 			})
 		})
+	}
+}
+
+// securityHeaders are those of an answer.
+var securityHeaders = []string{
+	"Wechatmp-Appid", "Wechatmp-Timestamp", "Wechatmp-Serial", "Wechatmp-Signature",
+	"Wechatmp-Serial-Deprecated", "Wechatmp-Signature-Deprecated",
+}
+
+func stripSecurity(header http.Header) {
+	for _, name := range securityHeaders {
+		header.Del(name)
+	}
+}
+
+// unsignedSuccess is what someone on the way would like to be believed.
+func unsignedSuccess(appID string) []byte {
+	return []byte(strings.ReplaceAll(success, someAppID, appID))
+}
+
+func TestAnswersThatWeChatDidNotSignAreNotBelieved(t *testing.T) {
+	t.Parallel()
+	change := func(name string, change func(string) string) func(string, http.Header, *[]byte) {
+		return func(_ string, header http.Header, _ *[]byte) { header.Set(name, change(header.Get(name))) }
+	}
+	to := func(value string) func(string) string { return func(string) string { return value } }
+	later := func(d time.Duration) func(string) string {
+		return func(timestamp string) string {
+			seconds, _ := strconv.ParseInt(timestamp, 10, 64)
+			return strconv.FormatInt(seconds+int64(d/time.Second), 10)
+		}
+	}
+	for name, tt := range map[string]struct {
+		alter func(appID string, header http.Header, body *[]byte)
+		says  string
+	}{
+		"unsigned success": {func(appID string, header http.Header, body *[]byte) {
+			stripSecurity(header)
+			*body = unsignedSuccess(appID)
+		}, "without a signature"},
+		"success under the headers of another answer": {func(appID string, _ http.Header, body *[]byte) {
+			*body = unsignedSuccess(appID)
+		}, "not WeChat's"},
+		"success with all headers but the signature": {func(appID string, header http.Header, body *[]byte) {
+			header.Del("Wechatmp-Signature")
+			*body = unsignedSuccess(appID)
+		}, "without a signature"},
+		"envelope without headers": {func(_ string, header http.Header, _ *[]byte) { stripSecurity(header) }, "without a signature"},
+		"empty object":             {func(_ string, header http.Header, body *[]byte) { stripSecurity(header); *body = []byte(`{}`) }, "without a signature"},
+		"errcode 0 alone": {func(_ string, header http.Header, body *[]byte) {
+			stripSecurity(header)
+			*body = []byte(`{"errcode":"0"}`)
+		}, "without a signature"},
+		"signature of nothing":        {change("Wechatmp-Signature", to("AAAA")), "not WeChat's"},
+		"signature is no base64":      {change("Wechatmp-Signature", to("?")), "not WeChat's"},
+		"signature only deprecated":   {change("Wechatmp-Signature", to("")), "without a signature"},
+		"serial of another":           {change("Wechatmp-Serial", to("0123")), "not configured"},
+		"answer for another appid":    {change("Wechatmp-Appid", to("wx0000000000000000")), "another appid"},
+		"other timestamp":             {change("Wechatmp-Timestamp", later(time.Second)), "not WeChat's"},
+		"stale timestamp":             {change("Wechatmp-Timestamp", later(-11*time.Minute)), "clock"},
+		"timestamp of the future":     {change("Wechatmp-Timestamp", later(11*time.Minute)), "clock"},
+		"no timestamp":                {change("Wechatmp-Timestamp", to("")), "Wechatmp-Timestamp"},
+		"body altered after signing":  {func(_ string, _ http.Header, body *[]byte) { (*body)[40] ^= 1 }, "not WeChat's"},
+		"body extended after signing": {func(_ string, _ http.Header, body *[]byte) { *body = append(*body, '\n') }, "not WeChat's"},
+		"body too large": {func(_ string, _ http.Header, body *[]byte) {
+			*body = append(*body, bytes.Repeat([]byte{' '}, megabyte)...)
+		}, "not WeChat's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				wire := tap(server)
+				wire.after = func(req *http.Request, resp *http.Response, body *[]byte) {
+					if req.URL.Path == phonePath {
+						tt.alter(server.AppID(), resp.Header, body)
+					}
+				}
+				info, err := server.NewClient(wire.option()).GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+				assert.Nil(t, info)
+				assert.ErrorContains(t, err, tt.says)
+				assert.ErrorContains(t, err, phonePath)
+				assert.NotContains(t, err.Error(), "\n")
+				assert.Equal(t, http.StatusInternalServerError, wxphone.HTTPStatus(err))
+				assert.Equal(t, 1, server.Requests(phonePath), "nothing that another attempt would mend")
+			})
+		})
+	}
+}
+
+func TestUnsignedBodyIsBelievedAsAnErrorOnly(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		client := server.NewClient(wxphone.WithMaxRetries(0))
+		for body, want := range map[string]error{
+			`{"errcode":40234,"errmsg":"API invalid signature"}`:    wxphone.ErrAPISecurity,
+			`{"errcode":"40029","errmsg":"invalid code"}`:           wxphone.ErrCodeInvalid,
+			`{"errcode":-1,"errmsg":"system error"}`:                wxphone.ErrSystemBusy,
+			`{"errcode":45011,"errmsg":"reach minute-quota limit"}`: wxphone.ErrRateLimited,
+			`{"errcode":0,"errmsg":"ok"}`:                           wxphone.ErrAPISecurity,
+			string(unsignedSuccess(server.AppID())):                 wxphone.ErrAPISecurity,
+		} {
+			server.RespondNext(phonePath, 200, body, 1)
+			info, err := client.GetPhoneNumber(t.Context(), "code")
+			require.ErrorIs(t, err, want, body)
+			assert.Nil(t, info)
+		}
+		server.RespondNext(phonePath, 200, "<html>", 1)
+		_, err := client.GetPhoneNumber(t.Context(), "code")
+		var page *wxphone.ResponseError
+		require.ErrorAs(t, err, &page)
+
+		server.RespondNext(checkEncryptedPath, 200, `{"errcode":0,"errmsg":"ok","vaild":true,"create_time":1}`, 1)
+		check, err := client.CheckEncryptedData(t.Context(), "data")
+		require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+		assert.Nil(t, check)
+	})
+}
+
+// An answer names neither the request nor the code that it is for, so what is
+// caught of a replay is what time, API and host make of it.
+func TestAnswerOfAnotherCallIsRefusedOnceItIsStaleOrElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		replay func(then http.Header, resp *http.Response)
+		opts   []wxphone.Option
+		says   string
+	}{
+		"stale":                {func(then http.Header, resp *http.Response) { resp.Header = then }, nil, "clock"},
+		"with a new timestamp": {replayFresh, nil, "not WeChat's"},
+		"another host":         {replayFresh, []wxphone.Option{wxphone.WithBaseURL("https://sh.api.weixin.qq.com")}, "not WeChat's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				wire := tap(server)
+				var header http.Header
+				var answer []byte
+				wire.after = func(req *http.Request, resp *http.Response, body *[]byte) {
+					if req.URL.Path != phonePath {
+						return
+					}
+					if header == nil {
+						header, answer = resp.Header.Clone(), bytes.Clone(*body)
+						return
+					}
+					tt.replay(header, resp)
+					*body = answer
+				}
+				client := server.NewClient(wire.option())
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				require.NoError(t, err)
+				time.Sleep(11 * time.Minute)
+				_, err = server.NewClient(append(tt.opts, wire.option())...).GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+				assert.ErrorContains(t, err, tt.says)
+			})
+		})
+	}
+}
+
+// replayFresh takes an old answer's headers with the timestamp of now.
+func replayFresh(then http.Header, resp *http.Response) {
+	now := resp.Header.Get("Wechatmp-Timestamp")
+	resp.Header = then.Clone()
+	resp.Header.Set("Wechatmp-Timestamp", now)
+}
+
+func TestAnswerOfAnotherAPIIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		wire := tap(server)
+		var header http.Header
+		var answer []byte
+		wire.after = func(req *http.Request, resp *http.Response, body *[]byte) {
+			switch req.URL.Path {
+			case checkEncryptedPath:
+				header, answer = resp.Header, *body
+			case phonePath:
+				resp.Header, *body = header, answer
+			}
+		}
+		client := server.NewClient(wire.option())
+		_, err := client.CheckEncryptedData(t.Context(), "data")
+		require.NoError(t, err)
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+	})
+}
+
+func TestCertificateChangeIsSurvivedWithEitherCertificate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		former := server.APISecurity()
+		server.RotateCertificate()
+		current := server.APISecurity()
+		both := current
+		both.Certificates = maps.Clone(former.Certificates)
+		maps.Copy(both.Certificates, current.Certificates)
+		require.Len(t, both.Certificates, 2)
+		redeem := func(security wxphone.APISecurity) error {
+			_, err := server.NewClient(wxphone.WithAPISecurity(security)).GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+			return err
+		}
+		for name, security := range map[string]wxphone.APISecurity{"former": former, "current": current, "both": both} {
+			assert.NoError(t, redeem(security), name)
+		}
+
+		server.RotateCertificate() // now the first is not even the former one
+		err := redeem(former)
+		require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+		assert.ErrorContains(t, err, "Certificates")
+		assert.NoError(t, redeem(current))
+	})
+}
+
+func TestDeprecatedSignatureCountsWhereTheCurrentOneIsBroken(t *testing.T) {
+	t.Parallel()
+	wrong := base64.StdEncoding.EncodeToString(make([]byte, 256))
+	for name, tt := range map[string]struct {
+		broken    []string
+		signature string
+		fits      bool
+	}{
+		"current":         {[]string{"Wechatmp-Signature"}, wrong, true},
+		"deprecated":      {[]string{"Wechatmp-Signature-Deprecated"}, wrong, true},
+		"both":            {[]string{"Wechatmp-Signature", "Wechatmp-Signature-Deprecated"}, wrong, false},
+		"current missing": {[]string{"Wechatmp-Signature"}, "", true},
+		"both missing":    {[]string{"Wechatmp-Signature", "Wechatmp-Signature-Deprecated"}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				both := server.APISecurity()
+				server.RotateCertificate()
+				maps.Copy(both.Certificates, server.APISecurity().Certificates)
+				wire := tap(server)
+				wire.after = func(req *http.Request, resp *http.Response, _ *[]byte) {
+					for _, name := range tt.broken {
+						if req.URL.Path == phonePath {
+							resp.Header.Set(name, tt.signature)
+						}
+					}
+				}
+				_, err := server.NewClient(wire.option(), wxphone.WithAPISecurity(both)).GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				if tt.fits {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+			})
+		})
+	}
+}
+
+// kms is a key that signs elsewhere, as a key management service does.
+type kms struct {
+	public crypto.PublicKey
+	sign   func(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error)
+	calls  atomic.Int32
+}
+
+func (k *kms) Public() crypto.PublicKey { return k.public }
+
+func (k *kms) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	k.calls.Add(1)
+	return k.sign(random, digest, opts)
+}
+
+func newSecuredServer(tb testing.TB) *wxphonetest.Server {
+	tb.Helper()
+	return wxphonetest.NewServer(tb, wxphonetest.WithAPISecurity())
+}
+
+func TestKeysThatCannotBeRightAreRefused(t *testing.T) {
+	t.Parallel()
+	server := newSecuredServer(t)
+	good := server.APISecurity()
+	private := good.PrivateKey.(*rsa.PrivateKey)
+	elliptical, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	short := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}
+	almost := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2046), E: 65537} // 2047 bits, in 256 bytes
+	broken := *private
+	broken.D = new(big.Int).Add(private.D, big.NewInt(2))
+	certificates := func(key string, certificate *x509.Certificate) func(*wxphone.APISecurity) {
+		return func(s *wxphone.APISecurity) { s.Certificates = map[string]*x509.Certificate{key: certificate} }
+	}
+	ofKey := func(key crypto.PublicKey) func(*wxphone.APISecurity) {
+		return certificates("0123", &x509.Certificate{PublicKey: key})
+	}
+	privateKey := func(key crypto.Signer) func(*wxphone.APISecurity) {
+		return func(s *wxphone.APISecurity) { s.PrivateKey = key }
+	}
+	for name, tt := range map[string]struct {
+		spoil func(*wxphone.APISecurity)
+		says  string
+	}{
+		"nothing":                   {func(s *wxphone.APISecurity) { *s = wxphone.APISecurity{} }, "SymmetricKeySN"},
+		"no number":                 {func(s *wxphone.APISecurity) { s.SymmetricKeySN = "" }, "SymmetricKeySN"},
+		"number with white space":   {func(s *wxphone.APISecurity) { s.SymmetricKeySN += "\n" }, "SymmetricKeySN"},
+		"no key":                    {func(s *wxphone.APISecurity) { s.SymmetricKey = "" }, "SymmetricKey"},
+		"key is no base64":          {func(s *wxphone.APISecurity) { s.SymmetricKey = strings.Repeat("*", 44) }, "SymmetricKey"},
+		"key in hex":                {func(s *wxphone.APISecurity) { s.SymmetricKey = strings.Repeat("0f", 32) }, "SymmetricKey"},
+		"key of 16 bytes":           {func(s *wxphone.APISecurity) { s.SymmetricKey = "AAECAwQFBgcICQoLDA0ODw==" }, "SymmetricKey"},
+		"key of 33 bytes":           {func(s *wxphone.APISecurity) { s.SymmetricKey = strings.Repeat("AAAA", 11) }, "SymmetricKey"},
+		"key unpadded":              {func(s *wxphone.APISecurity) { s.SymmetricKey = strings.TrimRight(s.SymmetricKey, "=") }, "SymmetricKey"},
+		"no private key":            {privateKey(nil), "PrivateKey"},
+		"nil private key":           {privateKey((*rsa.PrivateKey)(nil)), "PrivateKey"},
+		"empty private key":         {privateKey(new(rsa.PrivateKey)), "PrivateKey"},
+		"private key without D":     {privateKey(&rsa.PrivateKey{PublicKey: private.PublicKey}), "PrivateKey"},
+		"broken private key":        {privateKey(&broken), "PrivateKey"},
+		"EC private key":            {privateKey(elliptical), "PrivateKey"},
+		"private key of 1024 bits":  {privateKey(&kms{public: short}), "PrivateKey"},
+		"private key of 2047 bits":  {privateKey(&kms{public: almost}), "PrivateKey"},
+		"KMS without a public key":  {privateKey(&kms{}), "PrivateKey"},
+		"KMS with a nil public key": {privateKey(&kms{public: (*rsa.PublicKey)(nil)}), "PrivateKey"},
+		"KMS with an empty key":     {privateKey(&kms{public: new(rsa.PublicKey)}), "PrivateKey"},
+		"no certificates":           {func(s *wxphone.APISecurity) { s.Certificates = nil }, "Certificates"},
+		"empty certificates":        {func(s *wxphone.APISecurity) { clear(s.Certificates) }, "Certificates"},
+		"nil certificate":           {certificates("0123", nil), "certificate"},
+		"certificate unnumbered":    {certificates("", &x509.Certificate{PublicKey: &private.PublicKey}), "certificate"},
+		"number with a space":       {certificates(" 0123", &x509.Certificate{PublicKey: &private.PublicKey}), "certificate"},
+		"empty certificate":         {certificates("0123", new(x509.Certificate)), "certificate"},
+		"certificate of an EC key":  {ofKey(&elliptical.PublicKey), "certificate"},
+		"certificate of 1024 bits":  {ofKey(short), "certificate"},
+		"certificate of 2047 bits":  {ofKey(almost), "certificate"},
+		"certificate of a nil key":  {ofKey((*rsa.PublicKey)(nil)), "certificate"},
+		"one good, one bad": {func(s *wxphone.APISecurity) {
+			s.Certificates["0123"] = &x509.Certificate{PublicKey: short}
+		}, "certificate"},
+		"cipher with other nonces": {func(s *wxphone.APISecurity) { s.Cipher = oddCipher{16, 16} }, "Cipher"},
+		"cipher with other tags":   {func(s *wxphone.APISecurity) { s.Cipher = oddCipher{12, 12} }, "Cipher"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bad := good
+			bad.Certificates = maps.Clone(good.Certificates)
+			tt.spoil(&bad)
+			client, err := wxphone.New(someAppID, someSecret, wxphone.WithAPISecurity(bad))
+			assert.Nil(t, client)
+			assertInvalid(t, err, "WithAPISecurity")
+			assert.ErrorContains(t, err, tt.says)
+			assert.NotContains(t, err.Error(), good.SymmetricKey)
+		})
+	}
+}
+
+// oddCipher is an AEAD by its sizes only.
+type oddCipher struct{ nonce, tag int }
+
+func (c oddCipher) NonceSize() int                                { return c.nonce }
+func (c oddCipher) Overhead() int                                 { return c.tag }
+func (oddCipher) Seal(_, _, _, _ []byte) []byte                   { panic("not called") }
+func (oddCipher) Open(_, _, _, _ []byte) (opened []byte, e error) { panic("not called") }
+
+func TestKeysMayChangeHandsAfterNew(t *testing.T) {
+	t.Parallel()
+	server := newSecuredServer(t)
+	config := server.APISecurity()
+	client := server.NewClient(wxphone.WithAPISecurity(config))
+	clear(config.Certificates)
+	_, err := client.GetPhoneNumber(context.Background(), server.IssueCode(aPhone))
+	assert.NoError(t, err)
+}
+
+func TestKeyInAKMSSigns(t *testing.T) {
+	t.Parallel()
+	server := newSecuredServer(t)
+	config := server.APISecurity()
+	key := &kms{public: config.PrivateKey.Public(), sign: func(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+		assert.Len(t, digest, sha256.Size)
+		assert.Equal(t, crypto.SHA256, opts.HashFunc())
+		if assert.IsType(t, new(rsa.PSSOptions), opts) {
+			assert.Equal(t, 32, opts.(*rsa.PSSOptions).SaltLength)
+		}
+		return server.APISecurity().PrivateKey.Sign(random, digest, opts)
+	}}
+	config.PrivateKey = key
+	client := server.NewClient(wxphone.WithAPISecurity(config))
+	for range 3 {
+		_, err := client.GetPhoneNumber(context.Background(), server.IssueCode(aPhone))
+		require.NoError(t, err)
+	}
+	assert.EqualValues(t, 3, key.calls.Load(), "once for every request that is secured")
+}
+
+func TestKMSThatFailsSendsNothing(t *testing.T) {
+	t.Parallel()
+	down := errors.New("the KMS is down")
+	for name, signature := range map[string]func() ([]byte, error){
+		"error": func() ([]byte, error) { return nil, down },
+		"empty": func() ([]byte, error) { return nil, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := newSecuredServer(t)
+			config := server.APISecurity()
+			config.PrivateKey = &kms{public: config.PrivateKey.Public(), sign: func(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+				return signature()
+			}}
+			code := server.IssueCode(aPhone)
+			_, err := server.NewClient(wxphone.WithAPISecurity(config)).GetPhoneNumber(context.Background(), code)
+			require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+			assert.ErrorContains(t, err, "not signed")
+			assert.Equal(t, http.StatusInternalServerError, wxphone.HTTPStatus(err))
+			assert.Zero(t, server.Requests(phoneAPI))
+			if name == "error" {
+				assert.ErrorIs(t, err, down)
+			}
+			_, err = server.NewClient().GetPhoneNumber(context.Background(), code)
+			assert.NoError(t, err, "the code is unspent")
+		})
+	}
+}
+
+func TestNothingIsSignedForACallerWhoHasGone(t *testing.T) {
+	t.Parallel()
+	server := newSecuredServer(t)
+	config := server.APISecurity()
+	key := &kms{public: config.PrivateKey.Public()}
+	config.PrivateKey = key
+	client := server.NewClient(wxphone.WithAPISecurity(config))
+	_, err := client.AccessToken(context.Background())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = client.GetPhoneNumber(ctx, server.IssueCode(aPhone))
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Equal(t, http.StatusServiceUnavailable, wxphone.HTTPStatus(err))
+	assert.Zero(t, key.calls.Load())
+	assert.Zero(t, server.Requests(phoneAPI))
+}
+
+func TestWrongKeysAreRefusedByWeChatAsAPISecurity(t *testing.T) {
+	t.Parallel()
+	another, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	for name, tt := range map[string]struct {
+		spoil func(*wxphone.APISecurity)
+		code  int
+	}{
+		"private key":   {func(s *wxphone.APISecurity) { s.PrivateKey = another }, 40234},
+		"symmetric key": {func(s *wxphone.APISecurity) { s.SymmetricKey = strings.Repeat("A", 43) + "=" }, 40235},
+		"its number":    {func(s *wxphone.APISecurity) { s.SymmetricKeySN = "0123" }, 40235},
+		"PKCS#1 v1.5": {func(s *wxphone.APISecurity) {
+			key := s.PrivateKey
+			s.PrivateKey = &kms{public: key.Public(), sign: func(random io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
+				return key.Sign(random, digest, crypto.SHA256)
+			}}
+		}, 40234},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := newSecuredServer(t)
+			config := server.APISecurity()
+			tt.spoil(&config)
+			_, err := server.NewClient(wxphone.WithAPISecurity(config)).GetPhoneNumber(context.Background(), server.IssueCode(aPhone))
+			var refusal *wxphone.APIError
+			require.ErrorAs(t, err, &refusal)
+			assert.Equal(t, tt.code, refusal.Code)
+			require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+			assert.ErrorContains(t, err, "console")
+		})
+	}
+}
+
+func TestAPISecurityPrintsNoKey(t *testing.T) {
+	t.Parallel()
+	server := newSecuredServer(t)
+	config := server.APISecurity()
+	private := config.PrivateKey.(*rsa.PrivateKey)
+	secrets := []string{config.SymmetricKey, private.D.String(), private.Primes[0].String(), private.D.Text(16)}
+	assertPrintsWithout(t, config, secrets...)
+	for name, v := range map[string]any{"value": config, "pointer": &config, "inside": struct{ Security wxphone.APISecurity }{config}} {
+		text, err := json.Marshal(v)
+		require.Error(t, err, name)
+		assert.Empty(t, text)
+		assertTellsNone(t, err.Error(), secrets, "the error of json.Marshal")
+	}
+	client := server.NewClient()
+	assertPrintsWithout(t, client, secrets...)
+	assertPrintsWithout(t, *client, secrets...)
+	assertPrintsWithout(t, wxphone.WithAPISecurity(config), secrets...)
+
+	secrets = append(secrets, server.Secret(), server.Token())
+	w := &witness{t: t, secrets: secrets}
+	server.RespondNext(phoneAPI, http.StatusOK, success, 1)
+	_, err := server.NewClient(w.options()...).GetPhoneNumber(context.Background(), someCode)
+	require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+	w.checkError(err)
+	w.checkLog()
+}
+
+// refreshTokenOfTest is the refresh token of every mini-program of a test.
+type refreshTokenOfTest string
+
+func (r refreshTokenOfTest) LoadRefreshToken(context.Context, string) (string, error) {
+	return string(r), nil
+}
+
+func (refreshTokenOfTest) SaveRefreshToken(context.Context, string, string) error { return nil }
+
+func TestClientsOfAPlatformInheritAPISecurity(t *testing.T) {
+	t.Parallel()
+	server := newSecuredServer(t)
+	ticket := func(context.Context) (string, error) { return server.Ticket(), nil }
+	platform, err := wxphone.NewComponent(server.ComponentAppID(), server.ComponentSecret(), ticket,
+		wxphone.WithHTTPClient(server.HTTPClient()), wxphone.WithAPISecurity(server.APISecurity()))
+	require.NoError(t, err)
+	const another = "wx00000000000000aa"
+	for appID, refreshToken := range map[string]string{server.AppID(): server.Authorize(), another: server.AuthorizeApp(another)} {
+		client, err := platform.Client(appID, refreshTokenOfTest(refreshToken))
+		require.NoError(t, err)
+		info, err := client.GetPhoneNumber(context.Background(), server.IssueCode(aPhone, wxphonetest.ForApp(appID)))
+		require.NoError(t, err)
+		assert.Equal(t, appID, info.Watermark.AppID, "signed and encrypted for the mini-program, not the platform")
+	}
+}
+
+// hmacSigner stands for a scheme of signatures that the standard library
+// lacks. It signs as one and verifies as the other.
+type hmacSigner struct{ own, others []byte }
+
+var errForged = errors.New("the HMAC differs")
+
+func (s hmacSigner) Sign(message []byte) ([]byte, error) { return mac(s.own, message), nil }
+
+func (s hmacSigner) Verify(serial string, message, signature []byte) error {
+	if serial != "platform" || !hmac.Equal(mac(s.others, message), signature) {
+		return errForged
+	}
+	return nil
+}
+
+func mac(key, message []byte) []byte {
+	hash := hmac.New(sha256.New, key)
+	hash.Write(message)
+	return hash.Sum(nil)
+}
+
+// invertedGCM stands for a cipher that the standard library lacks: GCM with
+// every bit inverted.
+type invertedGCM struct{ cipher.AEAD }
+
+func newInvertedGCM(tb testing.TB) invertedGCM {
+	tb.Helper()
+	block, err := aes.NewCipher(make([]byte, 16))
+	require.NoError(tb, err)
+	gcm, err := cipher.NewGCM(block)
+	require.NoError(tb, err)
+	return invertedGCM{gcm}
+}
+
+func (c invertedGCM) Seal(dst, nonce, plaintext, data []byte) []byte {
+	return append(dst, invert(c.AEAD.Seal(nil, nonce, plaintext, data))...)
+}
+
+func (c invertedGCM) Open(dst, nonce, sealed, data []byte) ([]byte, error) {
+	return c.AEAD.Open(dst, nonce, invert(bytes.Clone(sealed)), data)
+}
+
+func invert(b []byte) []byte {
+	for i := range b {
+		b[i] ^= 0xff
+	}
+	return b
+}
+
+// schemeServer is WeChat with another scheme than the standard library's.
+type schemeServer struct {
+	t      *testing.T
+	cipher cipher.AEAD
+	signer hmacSigner
+	codes  []string // that arrived
+}
+
+type schemeEnvelope struct {
+	IV      []byte `json:"iv"`
+	Data    []byte `json:"data"`
+	AuthTag []byte `json:"authtag"`
+}
+
+func (s *schemeServer) RoundTrip(req *http.Request) (*http.Response, error) {
+	const urlpath = "https://" + "api.weixin.qq.com" + phoneAPI
+	assert.Equal(s.t, urlpath, "https://"+req.URL.Host+req.URL.Path)
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	signed := func(timestamp string, body []byte) []byte {
+		return []byte(urlpath + "\n" + someAppID + "\n" + timestamp + "\n" + string(body))
+	}
+	data := func(timestamp string) []byte { return []byte(urlpath + "|" + someAppID + "|" + timestamp + "|sm4-1") }
+
+	timestamp := req.Header.Get("Wechatmp-TimeStamp")
+	signature, err := base64.StdEncoding.DecodeString(req.Header.Get("Wechatmp-Signature"))
+	require.NoError(s.t, err)
+	assert.True(s.t, hmac.Equal(signature, mac(s.signer.others, signed(timestamp, body))))
+	var sealed schemeEnvelope
+	require.NoError(s.t, json.Unmarshal(body, &sealed))
+	plaintext, err := s.cipher.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...), data(timestamp))
+	require.NoError(s.t, err)
+	var sent struct{ Code string }
+	require.NoError(s.t, json.Unmarshal(plaintext, &sent))
+	s.codes = append(s.codes, sent.Code)
+
+	timestamp = strconv.FormatInt(time.Now().Unix(), 10)
+	answer := `{"_n":"ShYZpqdVgY+yQVAxNSWhYg","_appid":"` + someAppID + `","_timestamp":` + timestamp + "," + success[1:]
+	raw := s.cipher.Seal(nil, make([]byte, 12), []byte(answer), data(timestamp))
+	body, err = json.Marshal(schemeEnvelope{make([]byte, 12), raw[:len(raw)-16], raw[len(raw)-16:]})
+	require.NoError(s.t, err)
+	signature, _ = s.signer.Sign(signed(timestamp, body))
+	header := http.Header{}
+	header.Set("Wechatmp-Appid", someAppID)
+	header.Set("Wechatmp-TimeStamp", timestamp)
+	header.Set("Wechatmp-Serial", "platform")
+	header.Set("Wechatmp-Signature", base64.StdEncoding.EncodeToString(signature))
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: header, ContentLength: int64(len(body)),
+		Body: io.NopCloser(bytes.NewReader(body)), Request: req,
+	}, nil
+}
+
+func TestSchemeOfOnesOwnEncryptsAndSigns(t *testing.T) {
+	t.Parallel()
+	developer, platform := []byte("the developer's"), []byte("the platform's")
+	gcm := newInvertedGCM(t)
+	redeem := func(server *schemeServer) error {
+		client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(fixedToken(someToken)),
+			wxphone.WithHTTPClient(&http.Client{Transport: server}),
+			wxphone.WithAPISecurity(wxphone.APISecurity{SymmetricKeySN: "sm4-1", Cipher: gcm, Signer: hmacSigner{developer, platform}}))
+		require.NoError(t, err)
+		info, err := client.GetPhoneNumber(context.Background(), someCode)
+		assert.Equal(t, []string{someCode}, server.codes)
+		if err == nil {
+			assert.Equal(t, "+8613800000000", info.E164())
+		}
+		return err
+	}
+	require.NoError(t, redeem(&schemeServer{t: t, cipher: gcm, signer: hmacSigner{platform, developer}}))
+
+	err := redeem(&schemeServer{t: t, cipher: gcm, signer: hmacSigner{[]byte("somebody else's"), developer}})
+	require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+	require.ErrorIs(t, err, errForged, "why a signer of one's own refuses is told")
+}
+
+// BenchmarkSecureCall times a call with API security, the fake's half of the
+// work included: each side signs once and verifies once.
+func BenchmarkSecureCall(b *testing.B) {
+	server := wxphonetest.NewServer(b, wxphonetest.WithAPISecurity())
+	client := server.NewClient()
+	benchmarkChecks(b, client)
+}
+
+// BenchmarkSecureCallPlain is the same call without API security.
+func BenchmarkSecureCallPlain(b *testing.B) {
+	benchmarkChecks(b, wxphonetest.NewServer(b).NewClient())
+}
+
+// BenchmarkSecureRequest times what a request costs the Client alone: sealing
+// and signing it. The transport refuses it at once.
+func BenchmarkSecureRequest(b *testing.B) {
+	server := wxphonetest.NewServer(b, wxphonetest.WithAPISecurity())
+	client := answering(b, http.StatusOK, `{"errcode":1,"errmsg":"no such data"}`, wxphone.WithAPISecurity(server.APISecurity()))
+	benchmarkChecks(b, client)
+}
+
+func benchmarkChecks(b *testing.B, client *wxphone.Client) {
+	b.Helper()
+	ctx := context.Background()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i++ {
+		if _, err := client.CheckEncryptedData(ctx, "data"); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
