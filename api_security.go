@@ -10,6 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+
+	"github.com/wxphone/wxphone/internal/apisec"
 )
 
 // APISecurity holds the keys of WeChat's API security (API安全): the account
@@ -83,12 +85,33 @@ func (s APISecurity) describe() string { return "wxphone.APISecurity(" + s.Symme
 // package's alike.
 func WithAPISecurity(s APISecurity) Option {
 	return func(o *options) error {
-		security, err := newSecurity(s)
-		if err != nil {
-			return err
-		}
-		o.security = security
-		return nil
+		var err error
+		o.security, err = s.scheme()
+		return err
+	}
+}
+
+// scheme checks the keys of s.
+func (s APISecurity) scheme() (*apisec.Scheme, error) {
+	const name = "WithAPISecurity"
+	scheme, err := apisec.New(apisec.Config{
+		SymmetricKeySN: s.SymmetricKeySN,
+		SymmetricKey:   s.SymmetricKey,
+		PrivateKey:     s.PrivateKey,
+		Certificates:   s.Certificates,
+		Cipher:         s.Cipher,
+		Signer:         s.Signer,
+	})
+	var problem *apisec.ConfigError
+	switch {
+	case err == nil:
+		return scheme, nil
+	case !errors.As(err, &problem):
+		return nil, fmt.Errorf("%w: %s: %w", ErrInvalidArgument, name, err)
+	case problem.Part == "":
+		return nil, invalid(name, problem.Problem)
+	default:
+		return nil, invalid(name+": "+problem.Part, problem.Problem)
 	}
 }
 
@@ -103,7 +126,7 @@ func (o *outgoing) secure(ctx context.Context) error {
 		return &attemptError{err: o.cleanError(err), retry: true}
 	}
 	var err error
-	o.body, o.header, err = o.security.seal(o.appID, o.host.url(o.req.path), o.req.body)
+	o.body, o.header, err = o.security.Seal(o.appID, o.host.url(o.req.path), o.req.body)
 	return err
 }
 
@@ -112,10 +135,10 @@ func (o *outgoing) secured() bool { return o.security != nil && o.req.secured }
 // unlock returns the plaintext of a secured answer. An unsigned one stays as
 // it is; decode then takes it for an error or not at all.
 func (o *outgoing) unlock(header http.Header, body []byte) ([]byte, error) {
-	if !o.secured() || !isSigned(header) {
+	if !o.secured() || !apisec.IsSigned(header) {
 		return body, nil
 	}
-	plaintext, err := o.security.open(o.appID, o.host.url(o.req.path), header, body)
+	plaintext, err := o.security.Open(o.appID, o.host.url(o.req.path), header, body)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%s)", err, o.req.path)
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/wxphone/wxphone/internal/apisec"
 )
 
 // Errors that an [APIError] matches by its errcode with [errors.Is].
@@ -44,7 +46,7 @@ var (
 	ErrSessionExpired = errors.New("wxphone: session expired")
 	// ErrAPISecurity is a failure of WeChat's API security: the signature or
 	// encryption of a request or of an answer.
-	ErrAPISecurity = errors.New("wxphone: API security")
+	ErrAPISecurity = apisec.ErrFailed
 )
 
 // Errors that this package finds itself.

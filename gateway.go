@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/wxphone/wxphone/internal/apisec"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -33,7 +34,7 @@ type gateway struct {
 	observe    func(context.Context, Call)
 
 	appID    string
-	security *security // nil without API security
+	security *apisec.Scheme // nil without API security
 }
 
 // consumedCode is the effect of redeeming a code.

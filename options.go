@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/wxphone/wxphone/internal/apisec"
 )
 
 // Option changes how a [Client] works. [New] reports an option that cannot be
@@ -26,7 +28,7 @@ type options struct {
 	observe    func(context.Context, Call)
 
 	watermarkMaxAge time.Duration
-	security        *security
+	security        *apisec.Scheme
 }
 
 const (

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wxphone/wxphone/internal/apisec"
 	"github.com/wxphone/wxphone/internal/redact"
 )
 
@@ -33,9 +34,9 @@ type outgoing struct {
 	userAgent, contentType [1]string
 
 	appID    string
-	security *security   // nil without API security
-	header   http.Header // of a secured request
-	verified bool        // the answer is signed and decrypted
+	security *apisec.Scheme // nil without API security
+	header   http.Header    // of a secured request
+	verified bool           // the answer is signed and decrypted
 
 	// Atomic, because net/http's hooks may be called after the call returned.
 	wanted  atomic.Int32 // connections asked for

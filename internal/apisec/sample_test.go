@@ -1,6 +1,6 @@
 //go:build go1.25
 
-package wxphone
+package apisec
 
 import (
 	"crypto"
@@ -66,11 +66,11 @@ func (m *sampleMessage) header(appID string) http.Header {
 
 func readSecuritySample(tb testing.TB) *securitySample {
 	tb.Helper()
-	text, err := os.ReadFile("testdata/api_security_sample.json")
+	text, err := os.ReadFile("../../testdata/api_security_sample.json")
 	require.NoError(tb, err)
 	sample := new(securitySample)
 	require.NoError(tb, json.Unmarshal(text, sample))
-	text, err = os.ReadFile("testdata/api_security_sample.pem")
+	text, err = os.ReadFile("../../testdata/api_security_sample.pem")
 	require.NoError(tb, err)
 	block, _ := pem.Decode(text)
 	require.NotNil(tb, block)
@@ -83,11 +83,11 @@ func readSecuritySample(tb testing.TB) *securitySample {
 var sampleDeveloperKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 // security returns the sample's keys, with certificate under each of serials.
-func (s *securitySample) security(tb testing.TB, certificate *x509.Certificate, serials ...string) *security {
+func (s *securitySample) security(tb testing.TB, certificate *x509.Certificate, serials ...string) *Scheme {
 	tb.Helper()
 	private, err := sampleDeveloperKey()
 	require.NoError(tb, err)
-	config := APISecurity{
+	config := Config{
 		SymmetricKeySN: s.SymmetricKeySN,
 		SymmetricKey:   s.SymmetricKey,
 		PrivateKey:     private,
@@ -96,7 +96,7 @@ func (s *securitySample) security(tb testing.TB, certificate *x509.Certificate, 
 	for _, serial := range serials {
 		config.Certificates[serial] = certificate
 	}
-	security, err := newSecurity(config)
+	security, err := New(config)
 	require.NoError(tb, err)
 	return security
 }
@@ -139,7 +139,7 @@ func TestSealedRequestHasTheShapeOfThePublishedOne(t *testing.T) {
 		own := regexp.MustCompile(`^\{"_n":[^,]*,"_appid":[^,]*,"_timestamp":[0-9]+,`)
 		params := own.ReplaceAllString(request.Plaintext, "{")
 
-		body, header, err := security.seal(sample.AppID, sample.URLPath, []byte(params))
+		body, header, err := security.Seal(sample.AppID, sample.URLPath, []byte(params))
 		require.NoError(t, err)
 		require.Regexp(t, `^\{"iv":"[0-9A-Za-z+/]{16}","data":"[0-9A-Za-z+/]+=*","authtag":"[0-9A-Za-z+/]{22}=="\}$`, string(body))
 		assert.Len(t, header, 3)
@@ -189,13 +189,13 @@ func TestPublishedAnswerVerifiesAndDecrypts(t *testing.T) {
 			{10*time.Minute + time.Second, false},
 		} {
 			sleepUntil(t, response.Timestamp, at.offset)
-			plaintext, err := security.open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
+			plaintext, err := security.Open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
 			if at.fits {
 				require.NoError(t, err, "%v", at.offset)
 				assert.Equal(t, response.Plaintext, string(plaintext))
 				continue
 			}
-			require.ErrorIs(t, err, ErrAPISecurity, "%v", at.offset)
+			require.ErrorIs(t, err, ErrFailed, "%v", at.offset)
 			assert.Nil(t, plaintext)
 			assert.ErrorContains(t, err, "clock")
 			assert.ErrorContains(t, err, "NTP")
@@ -216,20 +216,20 @@ func TestPublishedAnswerVerifiesByTheDeprecatedPairToo(t *testing.T) {
 		header.Set("Wechatmp-Serial-Deprecated", response.Serial)
 		header.Set("Wechatmp-Signature-Deprecated", response.Signature)
 		security := sample.security(t, sample.certificate, response.Serial)
-		plaintext, err := security.open(sample.AppID, sample.URLPath, header, response.body())
+		plaintext, err := security.Open(sample.AppID, sample.URLPath, header, response.body())
 		require.NoError(t, err)
 		assert.Equal(t, response.Plaintext, string(plaintext))
 
 		header.Del("Wechatmp-Serial")
 		header.Del("Wechatmp-Signature")
-		assert.True(t, isSigned(header))
-		_, err = security.open(sample.AppID, sample.URLPath, header, response.body())
+		assert.True(t, IsSigned(header))
+		_, err = security.Open(sample.AppID, sample.URLPath, header, response.body())
 		require.NoError(t, err)
 
 		// The certificate of the published -Deprecated pair is not published.
 		security = sample.security(t, sample.certificate, response.SerialDeprecated)
-		_, err = security.open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
-		require.ErrorIs(t, err, ErrAPISecurity)
+		_, err = security.Open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
+		require.ErrorIs(t, err, ErrFailed)
 		assert.ErrorContains(t, err, "not WeChat's")
 	})
 }
@@ -290,8 +290,8 @@ func TestAnyAlterationOfThePublishedAnswerIsRefused(t *testing.T) {
 		refuse := func(name, says string, alter func(*answer)) {
 			a := &answer{sample.AppID, sample.URLPath, response.header(sample.AppID), response.body()}
 			alter(a)
-			plaintext, err := security.open(a.appID, a.urlpath, a.header, a.body)
-			require.ErrorIs(t, err, ErrAPISecurity, name)
+			plaintext, err := security.Open(a.appID, a.urlpath, a.header, a.body)
+			require.ErrorIs(t, err, ErrFailed, name)
 			require.ErrorContains(t, err, says, name)
 			assert.Nil(t, plaintext, name)
 			assert.NotContains(t, err.Error(), sample.SymmetricKey)
@@ -322,8 +322,8 @@ func TestPublishedAnswerNeedsItsKeys(t *testing.T) {
 			spoilt := *sample
 			spoil(&spoilt)
 			security := spoilt.security(t, sample.certificate, response.Serial)
-			_, err := security.open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
-			require.ErrorIs(t, err, ErrAPISecurity, name)
+			_, err := security.Open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
+			require.ErrorIs(t, err, ErrFailed, name)
 			assert.ErrorContains(t, err, "SymmetricKeySN", name)
 		}
 	})

@@ -1,6 +1,6 @@
 //go:build go1.25
 
-package wxphone
+package apisec
 
 import (
 	"crypto"
@@ -21,7 +21,7 @@ import (
 )
 
 // answerBy returns plaintext as an answer signed just now, in the given way.
-func (s *securitySample) answerBy(tb testing.TB, security *security, plaintext string, sign func(digest []byte) ([]byte, error)) (http.Header, []byte) {
+func (s *securitySample) answerBy(tb testing.TB, security *Scheme, plaintext string, sign func(digest []byte) ([]byte, error)) (http.Header, []byte) {
 	tb.Helper()
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	nonce := make([]byte, nonceSize)
@@ -66,13 +66,13 @@ func TestOnlyPSSWithASaltOf32BytesIsASignature(t *testing.T) {
 		}},
 	} {
 		header, body := sample.answerBy(t, security, `{"_n":"n","_appid":"`+sample.AppID+`","_timestamp":NOW,"errcode":0}`, tt.sign)
-		plaintext, err := security.open(sample.AppID, sample.URLPath, header, body)
+		plaintext, err := security.Open(sample.AppID, sample.URLPath, header, body)
 		if tt.fits {
 			require.NoError(t, err, name)
 			require.Contains(t, string(plaintext), `"errcode":0`)
 			continue
 		}
-		require.ErrorIs(t, err, ErrAPISecurity, name)
+		require.ErrorIs(t, err, ErrFailed, name)
 	}
 }
 
@@ -90,8 +90,8 @@ func TestSignedAnswerMustBeAnEnvelopeForThisAppAndTime(t *testing.T) {
 		`{"_appid":"wx0000000000000000","_timestamp":NOW}`, `{"_timestamp":NOW}`, `{"_appid":["` + sample.AppID + `"],"_timestamp":NOW}`,
 	} {
 		header, body := sample.answerBy(t, security, plaintext, sign)
-		got, err := security.open(sample.AppID, sample.URLPath, header, body)
-		require.ErrorIs(t, err, ErrAPISecurity, plaintext)
+		got, err := security.Open(sample.AppID, sample.URLPath, header, body)
+		require.ErrorIs(t, err, ErrFailed, plaintext)
 		require.ErrorContains(t, err, "decrypted answer", plaintext)
 		assert.Nil(t, got)
 	}
@@ -102,13 +102,13 @@ func TestSignedAnswerMustBeAnEnvelopeForThisAppAndTime(t *testing.T) {
 		`{"iv":"fmW/zNxXlytUZBgj","data":7,"authtag":"5qeM/2vZv+6KtScN94IpMg=="}`, string(sample.Request.body()) + "x",
 	} {
 		header := sample.headerBy(t, timestamp, []byte(body), sign)
-		_, err := security.open(sample.AppID, sample.URLPath, header, []byte(body))
-		require.ErrorIs(t, err, ErrAPISecurity, body)
+		_, err := security.Open(sample.AppID, sample.URLPath, header, []byte(body))
+		require.ErrorIs(t, err, ErrFailed, body)
 		require.ErrorContains(t, err, "envelope", body)
 	}
 	header := sample.headerBy(t, timestamp, []byte(`{"iv":"fmW/zNxXlytUZBgj","authtag":"5qeM/2vZv+6KtScN94IpMg=="}`), sign)
-	_, err = security.open(sample.AppID, sample.URLPath, header, []byte(`{"iv":"fmW/zNxXlytUZBgj","authtag":"5qeM/2vZv+6KtScN94IpMg=="}`))
-	require.ErrorIs(t, err, ErrAPISecurity, "an envelope without data does not decrypt")
+	_, err = security.Open(sample.AppID, sample.URLPath, header, []byte(`{"iv":"fmW/zNxXlytUZBgj","authtag":"5qeM/2vZv+6KtScN94IpMg=="}`))
+	require.ErrorIs(t, err, ErrFailed, "an envelope without data does not decrypt")
 }
 
 // gullible believes every signature.
@@ -129,14 +129,14 @@ func (glass) Open(dst, _, sealed, _ []byte) ([]byte, error) {
 	return append(dst, sealed[:len(sealed)-tagSize]...), nil
 }
 
-// FuzzSecurityOpen looks for an answer that panics or is believed: as it is,
+// FuzzOpen looks for an answer that panics or is believed: as it is,
 // where the signature is taken for granted, and where the encryption is too.
-func FuzzSecurityOpen(f *testing.F) {
+func FuzzOpen(f *testing.F) {
 	sample := readSecuritySample(f)
 	response := &sample.Response
 	strict := sample.security(f, sample.certificate, response.Serial)
-	unsigned := &security{sn: strict.sn, cipher: strict.cipher, signer: gullible{}}
-	open := &security{sn: strict.sn, cipher: glass{}, signer: gullible{}}
+	unsigned := &Scheme{sn: strict.sn, cipher: strict.cipher, signer: gullible{}}
+	open := &Scheme{sn: strict.sn, cipher: glass{}, signer: gullible{}}
 
 	plain, err := json.Marshal(envelope{make([]byte, nonceSize), []byte(response.Plaintext), make([]byte, tagSize)})
 	require.NoError(f, err)
@@ -151,14 +151,14 @@ func FuzzSecurityOpen(f *testing.F) {
 		}
 		message := sampleMessage{Timestamp: timestamp, Serial: serial, Signature: signature, SerialDeprecated: serial, SignatureDeprecated: signature}
 		header := message.header(appID)
-		for _, keys := range []*security{strict, unsigned} {
-			plaintext, err := keys.open(sample.AppID, sample.URLPath, header, body)
-			require.ErrorIs(t, err, ErrAPISecurity)
+		for _, keys := range []*Scheme{strict, unsigned} {
+			plaintext, err := keys.Open(sample.AppID, sample.URLPath, header, body)
+			require.ErrorIs(t, err, ErrFailed)
 			require.Nil(t, plaintext)
 		}
-		plaintext, err := open.open(sample.AppID, sample.URLPath, header, body)
+		plaintext, err := open.Open(sample.AppID, sample.URLPath, header, body)
 		if err != nil {
-			require.ErrorIs(t, err, ErrAPISecurity)
+			require.ErrorIs(t, err, ErrFailed)
 			require.Nil(t, plaintext)
 			return
 		}

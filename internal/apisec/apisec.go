@@ -1,4 +1,6 @@
-package wxphone
+// Package apisec signs, encrypts, verifies and decrypts as WeChat's API
+// security (API安全) has it.
+package apisec
 
 import (
 	"bytes"
@@ -8,14 +10,66 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
+
+// ErrFailed is matched by every error of Seal and Open.
+var ErrFailed = errors.New("wxphone: API security")
+
+// Config holds the keys of an account. Without Cipher and Signer, the scheme is
+// AES256_GCM with RSAwithSHA256.
+type Config struct {
+	SymmetricKeySN string
+	SymmetricKey   string                       // base64 of 32 bytes
+	PrivateKey     crypto.Signer                // RSA
+	Certificates   map[string]*x509.Certificate // WeChat's, by their number in the console
+
+	Cipher cipher.AEAD // replaces SymmetricKey
+	Signer Signer      // replaces PrivateKey and Certificates
+}
+
+// Signer signs requests to WeChat and verifies its answers.
+type Signer interface {
+	Sign(message []byte) (signature []byte, err error)
+	Verify(serial string, message, signature []byte) error
+}
+
+// ConfigError tells what in a Config cannot be right.
+type ConfigError struct {
+	// Part is the part of the Config that Problem is about. It is empty where
+	// Problem is about the Config as a whole.
+	Part string
+	// Problem completes a sentence: "has no PrivateKey".
+	Problem string
+}
+
+// Error implements error.
+func (e *ConfigError) Error() string {
+	if e.Part == "" {
+		return "apisec: the Config " + e.Problem
+	}
+	return "apisec: " + e.Part + " " + e.Problem
+}
+
+func invalid(part, problem string) error { return &ConfigError{part, problem} }
+
+func checkNumber(part, number string) error {
+	switch {
+	case number == "":
+		return invalid(part, "is empty")
+	case strings.TrimSpace(number) != number:
+		return invalid(part, "has white space around it")
+	}
+	return nil
+}
 
 const (
 	nonceSize  = 12
@@ -28,44 +82,44 @@ const (
 	clockWindow = 10 * time.Minute
 )
 
-// security is an APISecurity whose keys are known to be sound.
-type security struct {
+// Scheme is a Config whose keys are known to be sound.
+type Scheme struct {
 	sn     string
 	cipher cipher.AEAD
-	signer MessageSigner
+	signer Signer
 }
 
-func newSecurity(s APISecurity) (*security, error) {
-	const name = "WithAPISecurity"
-	if err := checkCredential(name+": SymmetricKeySN", s.SymmetricKeySN); err != nil {
+// New returns the Scheme of config, or a [*ConfigError].
+func New(config Config) (*Scheme, error) {
+	if err := checkNumber("SymmetricKeySN", config.SymmetricKeySN); err != nil {
 		return nil, err
 	}
-	aead := s.Cipher
+	aead := config.Cipher
 	if aead == nil {
-		key, err := base64.StdEncoding.DecodeString(s.SymmetricKey)
+		key, err := base64.StdEncoding.DecodeString(config.SymmetricKey)
 		if err != nil || len(key) != aesKeySize {
-			return nil, invalid(name, "has a SymmetricKey that is not base64 of 32 bytes")
+			return nil, invalid("", "has a SymmetricKey that is not base64 of 32 bytes")
 		}
 		block, err := aes.NewCipher(key)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrInvalidArgument, name, err)
+			return nil, err
 		}
 		if aead, err = cipher.NewGCM(block); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrInvalidArgument, name, err)
+			return nil, err
 		}
 	}
 	if aead.NonceSize() != nonceSize || aead.Overhead() != tagSize {
-		return nil, invalid(name, "has a Cipher without nonces of 12 and tags of 16 bytes")
+		return nil, invalid("", "has a Cipher without nonces of 12 and tags of 16 bytes")
 	}
-	signer := s.Signer
+	signer := config.Signer
 	if signer == nil {
-		own, err := newPSSSigner(name, s)
+		own, err := newPSSSigner(config)
 		if err != nil {
 			return nil, err
 		}
 		signer = own
 	}
-	return &security{sn: s.SymmetricKeySN, cipher: aead, signer: signer}, nil
+	return &Scheme{sn: config.SymmetricKeySN, cipher: aead, signer: signer}, nil
 }
 
 // pssSigner is RSAwithSHA256, which at WeChat means RSA-PSS.
@@ -74,31 +128,31 @@ type pssSigner struct {
 	public  map[string]*rsa.PublicKey
 }
 
-func newPSSSigner(name string, s APISecurity) (*pssSigner, error) {
-	if s.PrivateKey == nil {
-		return nil, invalid(name, "has no PrivateKey")
+func newPSSSigner(config Config) (*pssSigner, error) {
+	if config.PrivateKey == nil {
+		return nil, invalid("", "has no PrivateKey")
 	}
 	// A key that was not read may be a nil pointer or an empty struct, on which
 	// the methods of crypto/rsa panic.
-	if own, ok := s.PrivateKey.(*rsa.PrivateKey); ok && (own == nil || own.N == nil || own.D == nil || own.Validate() != nil) {
-		return nil, invalid(name, "has a PrivateKey that is empty or broken")
+	if own, ok := config.PrivateKey.(*rsa.PrivateKey); ok && (own == nil || own.N == nil || own.D == nil || own.Validate() != nil) {
+		return nil, invalid("", "has a PrivateKey that is empty or broken")
 	}
-	if !isStrongRSA(s.PrivateKey.Public()) {
-		return nil, invalid(name, "has a PrivateKey that is not RSA of 2048 bits or more")
+	if !isStrongRSA(config.PrivateKey.Public()) {
+		return nil, invalid("", "has a PrivateKey that is not RSA of 2048 bits or more")
 	}
-	if len(s.Certificates) == 0 {
-		return nil, invalid(name, "has no Certificates; download WeChat's from the console")
+	if len(config.Certificates) == 0 {
+		return nil, invalid("", "has no Certificates; download WeChat's from the console")
 	}
-	signer := &pssSigner{s.PrivateKey, make(map[string]*rsa.PublicKey, len(s.Certificates))}
-	for serial, certificate := range s.Certificates {
-		if err := checkCredential(name+": the number of a certificate", serial); err != nil {
+	signer := &pssSigner{config.PrivateKey, make(map[string]*rsa.PublicKey, len(config.Certificates))}
+	for serial, certificate := range config.Certificates {
+		if err := checkNumber("the number of a certificate", serial); err != nil {
 			return nil, err
 		}
 		if certificate == nil {
-			return nil, invalid(name, "has the number of a certificate without the certificate")
+			return nil, invalid("", "has the number of a certificate without the certificate")
 		}
 		if !isStrongRSA(certificate.PublicKey) {
-			return nil, invalid(name, "has a certificate whose key is not RSA of 2048 bits or more")
+			return nil, invalid("", "has a certificate whose key is not RSA of 2048 bits or more")
 		}
 		signer.public[serial] = certificate.PublicKey.(*rsa.PublicKey)
 	}
@@ -135,12 +189,12 @@ type envelope struct {
 	AuthTag []byte `json:"authtag"`
 }
 
-// seal encrypts and signs body, a JSON object, for one attempt at one URL
+// Seal encrypts and signs body, a JSON object, for one attempt at one URL
 // (without its query) and returns the new body and its headers.
-func (s *security) seal(appID, urlpath string, body []byte) ([]byte, http.Header, error) {
+func (s *Scheme) Seal(appID, urlpath string, body []byte) ([]byte, http.Header, error) {
 	var random [nonceSize + 16]byte
 	if _, err := rand.Read(random[:]); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrAPISecurity, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	nonce := random[:nonceSize]
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
@@ -149,14 +203,14 @@ func (s *security) seal(appID, urlpath string, body []byte) ([]byte, http.Header
 	data, tag := sealed[:len(sealed)-tagSize], sealed[len(sealed)-tagSize:]
 	text, err := json.Marshal(envelope{IV: nonce, Data: data, AuthTag: tag})
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrAPISecurity, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	signature, err := s.signer.Sign(signedText(urlpath, appID, timestamp, text))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: the request was not signed: %w", ErrAPISecurity, err)
+		return nil, nil, fmt.Errorf("%w: the request was not signed: %w", ErrFailed, err)
 	}
 	if len(signature) == 0 {
-		return nil, nil, fmt.Errorf("%w: the request was not signed: the signature is empty", ErrAPISecurity)
+		return nil, nil, fmt.Errorf("%w: the request was not signed: the signature is empty", ErrFailed)
 	}
 	header := make(http.Header, 3)
 	header.Set(headerAppID, appID)
@@ -178,7 +232,7 @@ func secured(body []byte, appID, timestamp, random string) []byte {
 	return own
 }
 
-func (s *security) additionalData(appID, urlpath, timestamp string) []byte {
+func (s *Scheme) additionalData(appID, urlpath, timestamp string) []byte {
 	return []byte(urlpath + "|" + appID + "|" + timestamp + "|" + s.sn)
 }
 
@@ -196,17 +250,17 @@ const (
 	deprecated      = "-Deprecated"
 )
 
-// isSigned reports whether an answer claims to be WeChat's. Errors that arise
+// IsSigned reports whether an answer claims to be WeChat's. Errors that arise
 // before WeChat has looked into the envelope come unsigned.
-func isSigned(header http.Header) bool {
+func IsSigned(header http.Header) bool {
 	return header.Get(headerSignature) != "" || header.Get(headerSignature+deprecated) != ""
 }
 
-// open verifies and decrypts an answer and returns its plaintext.
-func (s *security) open(appID, urlpath string, header http.Header, body []byte) ([]byte, error) {
+// Open verifies and decrypts an answer and returns its plaintext.
+func (s *Scheme) Open(appID, urlpath string, header http.Header, body []byte) ([]byte, error) {
 	timestamp := header.Get(headerTimestamp)
 	if header.Get(headerAppID) != appID {
-		return nil, fmt.Errorf("%w: the answer is signed for another appid", ErrAPISecurity)
+		return nil, fmt.Errorf("%w: the answer is signed for another appid", ErrFailed)
 	}
 	if err := checkClock(timestamp); err != nil {
 		return nil, err
@@ -216,18 +270,18 @@ func (s *security) open(appID, urlpath string, header http.Header, body []byte) 
 	}
 	var sealed envelope
 	if err := json.Unmarshal(body, &sealed); err != nil || len(sealed.IV) != nonceSize || len(sealed.AuthTag) != tagSize {
-		return nil, fmt.Errorf("%w: the signed answer is no envelope", ErrAPISecurity)
+		return nil, fmt.Errorf("%w: the signed answer is no envelope", ErrFailed)
 	}
 	plaintext, err := s.cipher.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...), s.additionalData(appID, urlpath, timestamp))
 	if err != nil {
-		return nil, fmt.Errorf("%w: the answer does not decrypt; are SymmetricKey and SymmetricKeySN a pair?", ErrAPISecurity)
+		return nil, fmt.Errorf("%w: the answer does not decrypt; are SymmetricKey and SymmetricKeySN a pair?", ErrFailed)
 	}
 	var inner struct {
 		AppID     string      `json:"_appid"`
 		Timestamp json.Number `json:"_timestamp"`
 	}
 	if err := json.Unmarshal(plaintext, &inner); err != nil || inner.AppID != appID || inner.Timestamp.String() != timestamp {
-		return nil, fmt.Errorf("%w: the decrypted answer is for another appid or time", ErrAPISecurity)
+		return nil, fmt.Errorf("%w: the decrypted answer is for another appid or time", ErrFailed)
 	}
 	return plaintext, nil
 }
@@ -235,17 +289,17 @@ func (s *security) open(appID, urlpath string, header http.Header, body []byte) 
 func checkClock(timestamp string) error {
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil {
-		return fmt.Errorf("%w: the answer has no %s", ErrAPISecurity, headerTimestamp)
+		return fmt.Errorf("%w: the answer has no %s", ErrFailed, headerTimestamp)
 	}
 	if off := time.Since(time.Unix(seconds, 0)); off > clockWindow || off < -clockWindow {
-		return fmt.Errorf("%w: the answer was signed %v from this machine's time; set the clock by NTP", ErrAPISecurity, off.Abs().Round(time.Second))
+		return fmt.Errorf("%w: the answer was signed %v from this machine's time; set the clock by NTP", ErrFailed, off.Abs().Round(time.Second))
 	}
 	return nil
 }
 
 // verify takes either signature: while WeChat changes its certificate, answers
 // carry one of the new and one of the old.
-func (s *security) verify(header http.Header, message []byte) error {
+func (s *Scheme) verify(header http.Header, message []byte) error {
 	reason := errUnknownSerial
 	for _, suffix := range []string{"", deprecated} {
 		serial, text := header.Get(headerSerial+suffix), header.Get(headerSignature+suffix)
@@ -265,7 +319,7 @@ func (s *security) verify(header http.Header, message []byte) error {
 	}
 	if errors.Is(reason, errUnknownSerial) {
 		return fmt.Errorf("%w: the answer is signed with a certificate that is not configured; download WeChat's current one and add it to Certificates",
-			ErrAPISecurity)
+			ErrFailed)
 	}
-	return fmt.Errorf("%w: the answer's signature is not WeChat's: %w", ErrAPISecurity, reason)
+	return fmt.Errorf("%w: the answer's signature is not WeChat's: %w", ErrFailed, reason)
 }
