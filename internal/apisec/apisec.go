@@ -1,5 +1,56 @@
 // Package apisec signs, encrypts, verifies and decrypts as WeChat's API
 // security (API安全) has it.
+//
+// # The envelope
+//
+// A body, {"code":"c"}, gets three fields in front that bind it to one account
+// and moment:
+//
+//	{"_n":"<random>","_appid":"<appid>","_timestamp":<Unix seconds>,"code":"c"}
+//
+// This plaintext is encrypted with AES-256-GCM, and sent as an envelope of
+// base64 texts. The nonce, iv, has 12 bytes and the tag 16:
+//
+//	{"iv":"…","data":"…","authtag":"…"}
+//
+// The access_token is in neither. It stays in the query of the URL.
+//
+// # What is covered
+//
+// The additional data of the encryption is
+//
+//	urlpath|appid|timestamp|number of the symmetric key
+//
+// The signature is RSA-PSS with SHA-256 and a salt of 32 bytes, over
+//
+//	urlpath\nappid\ntimestamp\nenvelope
+//
+// where urlpath is the URL with its scheme and host, without its query, and
+// timestamp is that of the header. The number of the key is not in the signed
+// text, although one of WeChat's pages says so: the published sample verifies
+// only without.
+//
+// A request has the appid, the timestamp and the signature in its headers. An
+// answer has its own, and the number of the certificate it is signed with.
+// While WeChat changes its certificate, a second signature by the former one
+// is in headers that end in -Deprecated.
+//
+// # What is believed
+//
+// [Scheme.Open] returns a plaintext only if all of this holds:
+//
+//   - The header names the appid that asked.
+//   - The answer was signed within 10 minutes of now.
+//   - A signature of it, current or deprecated, is WeChat's.
+//   - The signed body is an envelope that decrypts.
+//   - The fields inside name the same appid and timestamp as the header.
+//
+// An answer does not name the request it is for. So WeChat's answer to another
+// request of the same API, account and host passes for 10 minutes.
+//
+// WeChat answers in the clear what goes wrong before it has decrypted a
+// request. [IsSigned] tells such answers apart. They may be believed as
+// errors, never as a success.
 package apisec
 
 import (
@@ -15,21 +66,28 @@ import (
 	"time"
 )
 
-// ErrFailed is matched by every error of Seal and Open.
+// ErrFailed is matched by every error of [Scheme.Seal] and [Scheme.Open].
 var ErrFailed = errors.New("wxphone: API security")
 
 const (
 	nonceSize  = 12
 	tagSize    = 16
-	aesKeySize = 32
-	pssSalt    = 32
-	minRSABits = 2048
+	randomSize = 16 // of _n
 
 	// clockWindow is how far from now WeChat may have signed an answer.
 	clockWindow = 10 * time.Minute
 )
 
-// Scheme is a Config whose keys are known to be sound.
+const (
+	headerAppID     = "Wechatmp-Appid"
+	headerTimestamp = "Wechatmp-Timestamp"
+	headerSerial    = "Wechatmp-Serial"
+	headerSignature = "Wechatmp-Signature"
+	deprecated      = "-Deprecated"
+)
+
+// Scheme seals requests and opens answers with the keys of one account. It may
+// be used from many goroutines at once.
 type Scheme struct {
 	sn     string
 	cipher cipher.AEAD
@@ -43,66 +101,75 @@ type envelope struct {
 	AuthTag []byte `json:"authtag"`
 }
 
+// origin is what encryption and signature cover beside the body.
+type origin struct{ urlpath, appID, timestamp string }
+
+func (o origin) additionalData(sn string) []byte {
+	return []byte(o.urlpath + "|" + o.appID + "|" + o.timestamp + "|" + sn)
+}
+
+func (o origin) signedText(body []byte) []byte {
+	return append([]byte(o.urlpath+"\n"+o.appID+"\n"+o.timestamp+"\n"), body...)
+}
+
 // Seal encrypts and signs body, a JSON object, for one attempt at one URL
 // (without its query) and returns the new body and its headers.
-func (s *Scheme) Seal(appID, urlpath string, body []byte) ([]byte, http.Header, error) {
-	var random [nonceSize + 16]byte
-	if _, err := rand.Read(random[:]); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrFailed, err)
-	}
-	nonce := random[:nonceSize]
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
-	plaintext := secured(body, appID, timestamp, base64.StdEncoding.EncodeToString(random[nonceSize:]))
-	sealed := s.cipher.Seal(nil, nonce, plaintext, s.additionalData(appID, urlpath, timestamp))
-	data, tag := sealed[:len(sealed)-tagSize], sealed[len(sealed)-tagSize:]
-	text, err := json.Marshal(envelope{IV: nonce, Data: data, AuthTag: tag})
+func (s *Scheme) Seal(appID, urlpath string, body []byte) (sealed []byte, header http.Header, err error) {
+	o := origin{urlpath, appID, strconv.FormatInt(time.Now().Unix(), 10)}
+	sealed, err = s.encrypt(o, body)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	signature, err := s.signer.Sign(signedText(urlpath, appID, timestamp, text))
+	signature, err := s.signer.Sign(o.signedText(sealed))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: the request was not signed: %w", ErrFailed, err)
 	}
 	if len(signature) == 0 {
 		return nil, nil, fmt.Errorf("%w: the request was not signed: the signature is empty", ErrFailed)
 	}
-	header := make(http.Header, 3)
+	header = make(http.Header, 3)
 	header.Set(headerAppID, appID)
-	header.Set(headerTimestamp, timestamp)
+	header.Set(headerTimestamp, o.timestamp)
 	header.Set(headerSignature, base64.StdEncoding.EncodeToString(signature))
-	return text, header, nil
+	return sealed, header, nil
 }
 
-// secured adds to body what ties it to this account and moment.
-func secured(body []byte, appID, timestamp, random string) []byte {
-	own, _ := json.Marshal(struct {
+func (s *Scheme) encrypt(o origin, body []byte) ([]byte, error) {
+	var random [nonceSize + randomSize]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return nil, err
+	}
+	nonce := random[:nonceSize]
+	plaintext := bindPlaintext(body, o, base64.StdEncoding.EncodeToString(random[nonceSize:]))
+	sealed := s.cipher.Seal(nil, nonce, plaintext, o.additionalData(s.sn))
+	cut := len(sealed) - tagSize
+	return json.Marshal(envelope{IV: nonce, Data: sealed[:cut], AuthTag: sealed[cut:]})
+}
+
+// bindPlaintext adds to body, a JSON object, the fields that bind it to one
+// account and moment.
+func bindPlaintext(body []byte, o origin, random string) []byte {
+	bound, _ := json.Marshal(struct {
 		Random    string      `json:"_n"`
 		AppID     string      `json:"_appid"`
 		Timestamp json.Number `json:"_timestamp"`
-	}{random, appID, json.Number(timestamp)})
+	}{random, o.appID, json.Number(o.timestamp)})
 	if rest := bytes.TrimPrefix(body, []byte{'{'}); !bytes.Equal(rest, []byte{'}'}) {
-		return append(append(own[:len(own)-1], ','), rest...)
+		return append(append(bound[:len(bound)-1], ','), rest...)
 	}
-	return own
+	return bound
 }
 
-func (s *Scheme) additionalData(appID, urlpath, timestamp string) []byte {
-	return []byte(urlpath + "|" + appID + "|" + timestamp + "|" + s.sn)
+// isBoundTo reports whether plaintext is a JSON object for the account and
+// moment of o.
+func isBoundTo(plaintext []byte, o origin) bool {
+	var bound struct {
+		AppID     string      `json:"_appid"`
+		Timestamp json.Number `json:"_timestamp"`
+	}
+	err := json.Unmarshal(plaintext, &bound)
+	return err == nil && bound.AppID == o.appID && bound.Timestamp.String() == o.timestamp
 }
-
-// signedText has no number of the key in it, although one of WeChat's pages
-// says so: the published sample verifies only without.
-func signedText(urlpath, appID, timestamp string, body []byte) []byte {
-	return append([]byte(urlpath+"\n"+appID+"\n"+timestamp+"\n"), body...)
-}
-
-const (
-	headerAppID     = "Wechatmp-Appid"
-	headerTimestamp = "Wechatmp-Timestamp"
-	headerSerial    = "Wechatmp-Serial"
-	headerSignature = "Wechatmp-Signature"
-	deprecated      = "-Deprecated"
-)
 
 // IsSigned reports whether an answer claims to be WeChat's. Errors that arise
 // before WeChat has looked into the envelope come unsigned.
@@ -110,42 +177,39 @@ func IsSigned(header http.Header) bool {
 	return header.Get(headerSignature) != "" || header.Get(headerSignature+deprecated) != ""
 }
 
-// Open verifies and decrypts an answer and returns its plaintext.
-func (s *Scheme) Open(appID, urlpath string, header http.Header, body []byte) ([]byte, error) {
-	timestamp := header.Get(headerTimestamp)
+// Open verifies and decrypts WeChat's answer to a request that was sealed with
+// the same appID and urlpath, and returns its plaintext.
+func (s *Scheme) Open(appID, urlpath string, header http.Header, body []byte) (plaintext []byte, err error) {
+	return s.openAt(time.Now(), appID, urlpath, header, body)
+}
+
+func (s *Scheme) openAt(now time.Time, appID, urlpath string, header http.Header, body []byte) ([]byte, error) {
+	o := origin{urlpath, appID, header.Get(headerTimestamp)}
 	if header.Get(headerAppID) != appID {
 		return nil, fmt.Errorf("%w: the answer is signed for another appid", ErrFailed)
 	}
-	if err := checkClock(timestamp); err != nil {
+	if err := checkClock(now, o.timestamp); err != nil {
 		return nil, err
 	}
-	if err := s.verify(header, signedText(urlpath, appID, timestamp, body)); err != nil {
+	if err := s.verify(header, o.signedText(body)); err != nil {
 		return nil, err
 	}
-	var sealed envelope
-	if err := json.Unmarshal(body, &sealed); err != nil || len(sealed.IV) != nonceSize || len(sealed.AuthTag) != tagSize {
-		return nil, fmt.Errorf("%w: the signed answer is no envelope", ErrFailed)
-	}
-	plaintext, err := s.cipher.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...), s.additionalData(appID, urlpath, timestamp))
+	plaintext, err := s.decrypt(o, body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the answer does not decrypt; are SymmetricKey and SymmetricKeySN a pair?", ErrFailed)
+		return nil, err
 	}
-	var inner struct {
-		AppID     string      `json:"_appid"`
-		Timestamp json.Number `json:"_timestamp"`
-	}
-	if err := json.Unmarshal(plaintext, &inner); err != nil || inner.AppID != appID || inner.Timestamp.String() != timestamp {
+	if !isBoundTo(plaintext, o) {
 		return nil, fmt.Errorf("%w: the decrypted answer is for another appid or time", ErrFailed)
 	}
 	return plaintext, nil
 }
 
-func checkClock(timestamp string) error {
+func checkClock(now time.Time, timestamp string) error {
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil {
 		return fmt.Errorf("%w: the answer has no %s", ErrFailed, headerTimestamp)
 	}
-	if off := time.Since(time.Unix(seconds, 0)); off > clockWindow || off < -clockWindow {
+	if off := now.Sub(time.Unix(seconds, 0)); off > clockWindow || off < -clockWindow {
 		return fmt.Errorf("%w: the answer was signed %v from this machine's time; set the clock by NTP", ErrFailed, off.Abs().Round(time.Second))
 	}
 	return nil
@@ -176,4 +240,17 @@ func (s *Scheme) verify(header http.Header, message []byte) error {
 			ErrFailed)
 	}
 	return fmt.Errorf("%w: the answer's signature is not WeChat's: %w", ErrFailed, reason)
+}
+
+// decrypt is for an answer whose signature is sound.
+func (s *Scheme) decrypt(o origin, body []byte) ([]byte, error) {
+	var sealed envelope
+	if err := json.Unmarshal(body, &sealed); err != nil || len(sealed.IV) != nonceSize || len(sealed.AuthTag) != tagSize {
+		return nil, fmt.Errorf("%w: the signed answer is no envelope", ErrFailed)
+	}
+	plaintext, err := s.cipher.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...), o.additionalData(s.sn))
+	if err != nil {
+		return nil, fmt.Errorf("%w: the answer does not decrypt; are SymmetricKey and SymmetricKeySN a pair?", ErrFailed)
+	}
+	return plaintext, nil
 }

@@ -13,28 +13,43 @@ import (
 	"strings"
 )
 
+const (
+	aesKeySize = 32
+	minRSABits = 2048
+)
+
 // Config holds the keys of an account. Without Cipher and Signer, the scheme is
 // AES256_GCM with RSAwithSHA256.
 type Config struct {
+	// SymmetricKeySN is the number of the symmetric key in the console.
 	SymmetricKeySN string
-	SymmetricKey   string                       // base64 of 32 bytes
-	PrivateKey     crypto.Signer                // RSA
-	Certificates   map[string]*x509.Certificate // WeChat's, by their number in the console
+	// SymmetricKey is an AES key: base64 of 32 bytes.
+	SymmetricKey string
+	// PrivateKey signs requests. It is RSA, and may be in a KMS.
+	PrivateKey crypto.Signer
+	// Certificates are WeChat's, with RSA keys, by their number in the console.
+	Certificates map[string]*x509.Certificate
 
-	Cipher cipher.AEAD // replaces SymmetricKey
-	Signer Signer      // replaces PrivateKey and Certificates
+	// Cipher replaces SymmetricKey. It has nonces of 12 and tags of 16 bytes.
+	Cipher cipher.AEAD
+	// Signer replaces PrivateKey and Certificates.
+	Signer Signer
 }
 
-// Signer signs requests to WeChat and verifies its answers.
+// Signer signs requests to WeChat and verifies its answers. Its methods are
+// called from many goroutines at once.
 type Signer interface {
+	// Sign returns the signature of message by the account's private key.
 	Sign(message []byte) (signature []byte, err error)
+	// Verify returns nil if signature is WeChat's of message, made with the
+	// certificate of this number in the console.
 	Verify(serial string, message, signature []byte) error
 }
 
-// ConfigError tells what in a Config cannot be right.
+// ConfigError tells what in a [Config] cannot be right. It holds no key.
 type ConfigError struct {
-	// Part is the part of the Config that Problem is about. It is empty where
-	// Problem is about the Config as a whole.
+	// Part is the part of the Config that Problem is about, or "" if that is
+	// the Config as a whole.
 	Part string
 	// Problem completes a sentence: "has no PrivateKey".
 	Problem string
@@ -48,50 +63,64 @@ func (e *ConfigError) Error() string {
 	return "apisec: " + e.Part + " " + e.Problem
 }
 
-func invalid(part, problem string) error { return &ConfigError{part, problem} }
-
-func checkNumber(part, number string) error {
-	switch {
-	case number == "":
-		return invalid(part, "is empty")
-	case strings.TrimSpace(number) != number:
-		return invalid(part, "has white space around it")
-	}
-	return nil
-}
-
-// New returns the Scheme of config, or a [*ConfigError].
+// New returns the Scheme of config, whose map may change afterwards. What
+// cannot be right in config is a [*ConfigError].
 func New(config Config) (*Scheme, error) {
 	if err := checkNumber("SymmetricKeySN", config.SymmetricKeySN); err != nil {
 		return nil, err
 	}
-	aead := config.Cipher
-	if aead == nil {
-		key, err := base64.StdEncoding.DecodeString(config.SymmetricKey)
-		if err != nil || len(key) != aesKeySize {
-			return nil, invalid("", "has a SymmetricKey that is not base64 of 32 bytes")
-		}
-		block, err := aes.NewCipher(key)
-		if err != nil {
-			return nil, err
-		}
-		if aead, err = cipher.NewGCM(block); err != nil {
-			return nil, err
-		}
+	aead, err := newCipher(config)
+	if err != nil {
+		return nil, err
 	}
-	if aead.NonceSize() != nonceSize || aead.Overhead() != tagSize {
-		return nil, invalid("", "has a Cipher without nonces of 12 and tags of 16 bytes")
-	}
-	signer := config.Signer
-	if signer == nil {
-		own, err := newPSSSigner(config)
-		if err != nil {
-			return nil, err
-		}
-		signer = own
+	signer, err := newSigner(config)
+	if err != nil {
+		return nil, err
 	}
 	return &Scheme{sn: config.SymmetricKeySN, cipher: aead, signer: signer}, nil
 }
+
+// checkNumber checks a number as the console gives keys and certificates.
+func checkNumber(part, number string) error {
+	switch {
+	case number == "":
+		return &ConfigError{part, "is empty"}
+	case strings.TrimSpace(number) != number:
+		return &ConfigError{part, "has white space around it"}
+	}
+	return nil
+}
+
+func newCipher(config Config) (cipher.AEAD, error) {
+	if own := config.Cipher; own != nil {
+		if own.NonceSize() != nonceSize || own.Overhead() != tagSize {
+			return nil, &ConfigError{Problem: "has a Cipher without nonces of 12 and tags of 16 bytes"}
+		}
+		return own, nil
+	}
+	key, err := base64.StdEncoding.DecodeString(config.SymmetricKey)
+	if err != nil || len(key) != aesKeySize {
+		return nil, &ConfigError{Problem: "has a SymmetricKey that is not base64 of 32 bytes"}
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func newSigner(config Config) (Signer, error) {
+	if config.Signer != nil {
+		return config.Signer, nil
+	}
+	return newPSSSigner(config)
+}
+
+var (
+	pssOptions = &rsa.PSSOptions{SaltLength: 32, Hash: crypto.SHA256}
+
+	errUnknownSerial = errors.New("no certificate of this number is configured")
+)
 
 // pssSigner is RSAwithSHA256, which at WeChat means RSA-PSS.
 type pssSigner struct {
@@ -99,20 +128,20 @@ type pssSigner struct {
 	public  map[string]*rsa.PublicKey
 }
 
-func newPSSSigner(config Config) (*pssSigner, error) {
+func newPSSSigner(config Config) (Signer, error) {
 	if config.PrivateKey == nil {
-		return nil, invalid("", "has no PrivateKey")
+		return nil, &ConfigError{Problem: "has no PrivateKey"}
 	}
 	// A key that was not read may be a nil pointer or an empty struct, on which
 	// the methods of crypto/rsa panic.
 	if own, ok := config.PrivateKey.(*rsa.PrivateKey); ok && (own == nil || own.N == nil || own.D == nil || own.Validate() != nil) {
-		return nil, invalid("", "has a PrivateKey that is empty or broken")
+		return nil, &ConfigError{Problem: "has a PrivateKey that is empty or broken"}
 	}
 	if !isStrongRSA(config.PrivateKey.Public()) {
-		return nil, invalid("", "has a PrivateKey that is not RSA of 2048 bits or more")
+		return nil, &ConfigError{Problem: "has a PrivateKey that is not RSA of 2048 bits or more"}
 	}
 	if len(config.Certificates) == 0 {
-		return nil, invalid("", "has no Certificates; download WeChat's from the console")
+		return nil, &ConfigError{Problem: "has no Certificates; download WeChat's from the console"}
 	}
 	signer := &pssSigner{config.PrivateKey, make(map[string]*rsa.PublicKey, len(config.Certificates))}
 	for serial, certificate := range config.Certificates {
@@ -120,10 +149,10 @@ func newPSSSigner(config Config) (*pssSigner, error) {
 			return nil, err
 		}
 		if certificate == nil {
-			return nil, invalid("", "has the number of a certificate without the certificate")
+			return nil, &ConfigError{Problem: "has the number of a certificate without the certificate"}
 		}
 		if !isStrongRSA(certificate.PublicKey) {
-			return nil, invalid("", "has a certificate whose key is not RSA of 2048 bits or more")
+			return nil, &ConfigError{Problem: "has a certificate whose key is not RSA of 2048 bits or more"}
 		}
 		signer.public[serial] = certificate.PublicKey.(*rsa.PublicKey)
 	}
@@ -134,8 +163,6 @@ func isStrongRSA(key crypto.PublicKey) bool {
 	public, ok := key.(*rsa.PublicKey)
 	return ok && public != nil && public.N != nil && public.N.BitLen() >= minRSABits
 }
-
-var pssOptions = &rsa.PSSOptions{SaltLength: pssSalt, Hash: crypto.SHA256}
 
 func (s *pssSigner) Sign(message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)
@@ -150,5 +177,3 @@ func (s *pssSigner) Verify(serial string, message, signature []byte) error {
 	digest := sha256.Sum256(message)
 	return rsa.VerifyPSS(public, crypto.SHA256, digest[:], signature, pssOptions)
 }
-
-var errUnknownSerial = errors.New("no certificate of this number is configured")

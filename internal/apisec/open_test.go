@@ -26,7 +26,7 @@ func (s *securitySample) answerBy(tb testing.TB, security *Scheme, plaintext str
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	nonce := make([]byte, nonceSize)
 	sealed := security.cipher.Seal(nil, nonce, []byte(strings.ReplaceAll(plaintext, "NOW", timestamp)),
-		security.additionalData(s.AppID, s.URLPath, timestamp))
+		origin{s.URLPath, s.AppID, timestamp}.additionalData(security.sn))
 	cut := len(sealed) - tagSize
 	body, err := json.Marshal(envelope{nonce, sealed[:cut], sealed[cut:]})
 	require.NoError(tb, err)
@@ -35,7 +35,7 @@ func (s *securitySample) answerBy(tb testing.TB, security *Scheme, plaintext str
 
 func (s *securitySample) headerBy(tb testing.TB, timestamp string, body []byte, sign func(digest []byte) ([]byte, error)) http.Header {
 	tb.Helper()
-	digest := sha256.Sum256(signedText(s.URLPath, s.AppID, timestamp, body))
+	digest := sha256.Sum256(origin{s.URLPath, s.AppID, timestamp}.signedText(body))
 	signature, err := sign(digest[:])
 	require.NoError(tb, err)
 	message := sampleMessage{Timestamp: timestamp, Serial: "own", Signature: base64.StdEncoding.EncodeToString(signature)}

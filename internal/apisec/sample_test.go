@@ -123,7 +123,7 @@ func TestPublishedRequestDecryptsToItsPlaintext(t *testing.T) {
 	security := sample.security(t, sample.certificate, sample.Response.Serial)
 	plaintext, err := security.cipher.Open(nil, fromBase64(t, request.IV),
 		append(fromBase64(t, request.Data), fromBase64(t, request.AuthTag)...),
-		security.additionalData(sample.AppID, sample.URLPath, request.Timestamp))
+		origin{sample.URLPath, sample.AppID, request.Timestamp}.additionalData(security.sn))
 	require.NoError(t, err)
 	assert.Equal(t, request.Plaintext, string(plaintext))
 }
@@ -149,7 +149,7 @@ func TestSealedRequestHasTheShapeOfThePublishedOne(t *testing.T) {
 		var sealed envelope
 		require.NoError(t, json.Unmarshal(body, &sealed))
 		plaintext, err := security.cipher.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...),
-			security.additionalData(sample.AppID, sample.URLPath, request.Timestamp))
+			origin{sample.URLPath, sample.AppID, request.Timestamp}.additionalData(security.sn))
 		require.NoError(t, err)
 		assert.Equal(t, nonce.ReplaceAllString(request.Plaintext, ""), nonce.ReplaceAllString(string(plaintext), ""))
 
@@ -163,9 +163,9 @@ func TestSealedRequestHasTheShapeOfThePublishedOne(t *testing.T) {
 
 func TestEmptyBodyIsSealedAsAnObjectToo(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, `{"_n":"bm9uY2U=","_appid":"wx","_timestamp":1}`, string(secured([]byte(`{}`), "wx", "1", "bm9uY2U=")))
+	assert.Equal(t, `{"_n":"bm9uY2U=","_appid":"wx","_timestamp":1}`, string(bindPlaintext([]byte(`{}`), origin{"", "wx", "1"}, "bm9uY2U=")))
 	assert.Equal(t, `{"_n":"bm9uY2U=","_appid":"wx","_timestamp":1,"code":"c"}`,
-		string(secured([]byte(`{"code":"c"}`), "wx", "1", "bm9uY2U=")))
+		string(bindPlaintext([]byte(`{"code":"c"}`), origin{"", "wx", "1"}, "bm9uY2U=")))
 }
 
 func TestPublishedAnswerVerifiesAndDecrypts(t *testing.T) {
@@ -174,7 +174,7 @@ func TestPublishedAnswerVerifiesAndDecrypts(t *testing.T) {
 		sample := readSecuritySample(t)
 		response := &sample.Response
 		require.Len(t, response.body(), response.BodyLength)
-		digest := sha256.Sum256(signedText(sample.URLPath, sample.AppID, response.Timestamp, response.body()))
+		digest := sha256.Sum256(origin{sample.URLPath, sample.AppID, response.Timestamp}.signedText(response.body()))
 		require.Equal(t, response.SignedSHA256, hex.EncodeToString(digest[:]))
 		security := sample.security(t, sample.certificate, response.Serial)
 
