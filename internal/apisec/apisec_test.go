@@ -1,8 +1,7 @@
-//go:build go1.25
-
 package apisec
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -19,15 +18,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// securitySample is what WeChat published: one request and its answer.
-type securitySample struct {
+// sample is what WeChat published: one request and its answer.
+type sample struct {
 	URLPath        string `json:"urlpath"`
 	AppID          string `json:"appid"`
 	SymmetricKeySN string `json:"symmetric_key_sn"`
@@ -64,48 +62,72 @@ func (m *sampleMessage) header(appID string) http.Header {
 	return header
 }
 
-func readSecuritySample(tb testing.TB) *securitySample {
+func (m *sampleMessage) sentAt(tb testing.TB) time.Time {
+	tb.Helper()
+	seconds, err := strconv.ParseInt(m.Timestamp, 10, 64)
+	require.NoError(tb, err)
+	return time.Unix(seconds, 0)
+}
+
+func readSample(tb testing.TB) *sample {
 	tb.Helper()
 	text, err := os.ReadFile("../../testdata/api_security_sample.json")
 	require.NoError(tb, err)
-	sample := new(securitySample)
-	require.NoError(tb, json.Unmarshal(text, sample))
+	s := new(sample)
+	require.NoError(tb, json.Unmarshal(text, s))
 	text, err = os.ReadFile("../../testdata/api_security_sample.pem")
 	require.NoError(tb, err)
 	block, _ := pem.Decode(text)
 	require.NotNil(tb, block)
-	sample.certificate, err = x509.ParseCertificate(block.Bytes)
+	s.certificate, err = x509.ParseCertificate(block.Bytes)
 	require.NoError(tb, err)
-	return sample
+	return s
 }
 
 // A private key in a repository alarms secret scanners, so there is none.
-var sampleDeveloperKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+var newDeveloperKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
-// security returns the sample's keys, with certificate under each of serials.
-func (s *securitySample) security(tb testing.TB, certificate *x509.Certificate, serials ...string) *Scheme {
+func developerKey(tb testing.TB) *rsa.PrivateKey {
 	tb.Helper()
-	private, err := sampleDeveloperKey()
+	private, err := newDeveloperKey()
 	require.NoError(tb, err)
+	return private
+}
+
+// config returns the sample's keys, with its certificate under each of serials.
+func (s *sample) config(tb testing.TB, serials ...string) Config {
+	tb.Helper()
 	config := Config{
 		SymmetricKeySN: s.SymmetricKeySN,
 		SymmetricKey:   s.SymmetricKey,
-		PrivateKey:     private,
+		PrivateKey:     developerKey(tb),
 		Certificates:   map[string]*x509.Certificate{},
 	}
 	for _, serial := range serials {
-		config.Certificates[serial] = certificate
+		config.Certificates[serial] = s.certificate
 	}
-	security, err := New(config)
-	require.NoError(tb, err)
-	return security
+	return config
 }
 
-func sleepUntil(tb testing.TB, timestamp string, offset time.Duration) {
+// scheme has the keys that the published answer needs.
+func (s *sample) scheme(tb testing.TB) *Scheme {
 	tb.Helper()
-	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+	return mustNew(tb, s.config(tb, s.Response.Serial))
+}
+
+// mirror believes what it signs itself, with the number "own".
+func (s *sample) mirror(tb testing.TB) *Scheme {
+	tb.Helper()
+	config := s.config(tb)
+	config.Certificates["own"] = &x509.Certificate{PublicKey: config.PrivateKey.Public()}
+	return mustNew(tb, config)
+}
+
+func mustNew(tb testing.TB, config Config) *Scheme {
+	tb.Helper()
+	scheme, err := New(config)
 	require.NoError(tb, err)
-	time.Sleep(time.Until(time.Unix(seconds, 0).Add(offset)))
+	return scheme
 }
 
 func fromBase64(tb testing.TB, text string) []byte {
@@ -117,121 +139,312 @@ func fromBase64(tb testing.TB, text string) []byte {
 
 func TestPublishedRequestDecryptsToItsPlaintext(t *testing.T) {
 	t.Parallel()
-	sample := readSecuritySample(t)
-	request := &sample.Request
-	require.Len(t, request.body(), request.BodyLength)
-	security := sample.security(t, sample.certificate, sample.Response.Serial)
-	plaintext, err := security.cipher.Open(nil, fromBase64(t, request.IV),
-		append(fromBase64(t, request.Data), fromBase64(t, request.AuthTag)...),
-		origin{sample.URLPath, sample.AppID, request.Timestamp}.additionalData(security.sn))
+	s := readSample(t)
+	require.Len(t, s.Request.body(), s.Request.BodyLength)
+	plaintext, err := s.scheme(t).decrypt(origin{s.URLPath, s.AppID, s.Request.Timestamp}, s.Request.body())
 	require.NoError(t, err)
-	assert.Equal(t, request.Plaintext, string(plaintext))
+	assert.Equal(t, s.Request.Plaintext, string(plaintext))
 }
 
 func TestSealedRequestHasTheShapeOfThePublishedOne(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		sample := readSecuritySample(t)
-		request := &sample.Request
-		sleepUntil(t, request.Timestamp, 0)
-		security := sample.security(t, sample.certificate, sample.Response.Serial)
-		nonce := regexp.MustCompile(`^\{"_n":"[^"]+",`)
-		own := regexp.MustCompile(`^\{"_n":[^,]*,"_appid":[^,]*,"_timestamp":[0-9]+,`)
-		params := own.ReplaceAllString(request.Plaintext, "{")
+	s := readSample(t)
+	own := regexp.MustCompile(`^\{"_n":"([^"]*)","_appid":"` + s.AppID + `","_timestamp":([0-9]+),`)
+	require.Regexp(t, own, s.Request.Plaintext)
+	params := own.ReplaceAllString(s.Request.Plaintext, "{")
+	scheme := s.scheme(t)
 
-		body, header, err := security.Seal(sample.AppID, sample.URLPath, []byte(params))
+	before := time.Now().Unix()
+	body, header, err := scheme.Seal(s.AppID, s.URLPath, []byte(params))
+	require.NoError(t, err)
+	require.Regexp(t, `^\{"iv":"[0-9A-Za-z+/]{16}","data":"[0-9A-Za-z+/]+=*","authtag":"[0-9A-Za-z+/]{22}=="\}$`, string(body))
+	assert.Len(t, header, 3)
+	assert.Equal(t, s.AppID, header.Get("Wechatmp-Appid"))
+	timestamp := header.Get("Wechatmp-TimeStamp")
+	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+	require.NoError(t, err)
+	assert.GreaterOrEqual(t, seconds, before)
+	assert.LessOrEqual(t, seconds, time.Now().Unix())
+
+	plaintext, err := scheme.decrypt(origin{s.URLPath, s.AppID, timestamp}, body)
+	require.NoError(t, err)
+	fields := own.FindStringSubmatch(string(plaintext))
+	require.NotNil(t, fields, "%s", plaintext)
+	assert.Len(t, fromBase64(t, fields[1]), 16)
+	assert.Equal(t, timestamp, fields[2])
+	assert.Equal(t, params, own.ReplaceAllString(string(plaintext), "{"))
+
+	digest := sha256.Sum256([]byte(s.URLPath + "\n" + s.AppID + "\n" + timestamp + "\n" + string(body)))
+	assert.NoError(t, rsa.VerifyPSS(&developerKey(t).PublicKey, crypto.SHA256, digest[:], fromBase64(t, header.Get("Wechatmp-Signature")),
+		&rsa.PSSOptions{SaltLength: 32, Hash: crypto.SHA256}))
+}
+
+func TestBodyIsBoundWhetherEmptyOrNot(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{
+		`{}`:           `{"_n":"bm9uY2U=","_appid":"wx","_timestamp":1}`,
+		`{"code":"c"}`: `{"_n":"bm9uY2U=","_appid":"wx","_timestamp":1,"code":"c"}`,
+	} {
+		o := origin{"https://api.weixin.qq.com/", "wx", "1"}
+		plaintext := bindPlaintext([]byte(body), o, "bm9uY2U=")
+		assert.Equal(t, want, string(plaintext))
+		assert.True(t, isBoundTo(plaintext, o))
+	}
+}
+
+func TestNothingRandomIsUsedTwice(t *testing.T) {
+	t.Parallel()
+	s := readSample(t)
+	scheme := s.scheme(t)
+	o := origin{s.URLPath, s.AppID, s.Request.Timestamp}
+	ivs, randoms := map[string]bool{}, map[string]bool{}
+	const requests = 1000
+	for range requests {
+		body, err := scheme.encrypt(o, []byte(`{}`))
 		require.NoError(t, err)
-		require.Regexp(t, `^\{"iv":"[0-9A-Za-z+/]{16}","data":"[0-9A-Za-z+/]+=*","authtag":"[0-9A-Za-z+/]{22}=="\}$`, string(body))
-		assert.Len(t, header, 3)
-		assert.Equal(t, sample.AppID, header.Get("Wechatmp-Appid"))
-		assert.Equal(t, request.Timestamp, header.Get("Wechatmp-TimeStamp"))
-
+		plaintext, err := scheme.decrypt(o, body)
+		require.NoError(t, err)
 		var sealed envelope
 		require.NoError(t, json.Unmarshal(body, &sealed))
-		plaintext, err := security.cipher.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...),
-			origin{sample.URLPath, sample.AppID, request.Timestamp}.additionalData(security.sn))
-		require.NoError(t, err)
-		assert.Equal(t, nonce.ReplaceAllString(request.Plaintext, ""), nonce.ReplaceAllString(string(plaintext), ""))
-
-		private, err := sampleDeveloperKey()
-		require.NoError(t, err)
-		digest := sha256.Sum256([]byte(sample.URLPath + "\n" + sample.AppID + "\n" + request.Timestamp + "\n" + string(body)))
-		assert.NoError(t, rsa.VerifyPSS(&private.PublicKey, crypto.SHA256, digest[:], fromBase64(t, header.Get("Wechatmp-Signature")),
-			&rsa.PSSOptions{SaltLength: 32, Hash: crypto.SHA256}))
-	})
+		var bound struct {
+			Random string `json:"_n"`
+		}
+		require.NoError(t, json.Unmarshal(plaintext, &bound))
+		ivs[string(sealed.IV)], randoms[bound.Random] = true, true
+	}
+	assert.Len(t, ivs, requests)
+	assert.Len(t, randoms, requests)
 }
 
-func TestEmptyBodyIsSealedAsAnObjectToo(t *testing.T) {
+func TestWhatIsSealedOpens(t *testing.T) {
 	t.Parallel()
-	assert.Equal(t, `{"_n":"bm9uY2U=","_appid":"wx","_timestamp":1}`, string(bindPlaintext([]byte(`{}`), origin{"", "wx", "1"}, "bm9uY2U=")))
-	assert.Equal(t, `{"_n":"bm9uY2U=","_appid":"wx","_timestamp":1,"code":"c"}`,
-		string(bindPlaintext([]byte(`{"code":"c"}`), origin{"", "wx", "1"}, "bm9uY2U=")))
-}
-
-func TestPublishedAnswerVerifiesAndDecrypts(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		sample := readSecuritySample(t)
-		response := &sample.Response
-		require.Len(t, response.body(), response.BodyLength)
-		digest := sha256.Sum256(origin{sample.URLPath, sample.AppID, response.Timestamp}.signedText(response.body()))
-		require.Equal(t, response.SignedSHA256, hex.EncodeToString(digest[:]))
-		security := sample.security(t, sample.certificate, response.Serial)
-
-		for _, at := range []struct {
-			offset time.Duration
-			fits   bool
-		}{
-			{-10*time.Minute - time.Second, false},
-			{-10 * time.Minute, true},
-			{0, true},
-			{10 * time.Minute, true},
-			{10*time.Minute + time.Second, false},
+	s := readSample(t)
+	ofOnesOwn := mustNew(t, Config{SymmetricKeySN: "1", Cipher: glass{}, Signer: gullible{}})
+	for name, scheme := range map[string]*Scheme{"standard": s.mirror(t), "of one's own": ofOnesOwn} {
+		for _, body := range []string{
+			`{}`, `{"code":"c"}`, `{"名":"值","a":[1,{"b":null}],"c":"\"\\"}`, `{"a":"` + strings.Repeat("a", 1<<20) + `"}`,
 		} {
-			sleepUntil(t, response.Timestamp, at.offset)
-			plaintext, err := security.Open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
-			if at.fits {
-				require.NoError(t, err, "%v", at.offset)
-				assert.Equal(t, response.Plaintext, string(plaintext))
+			sealed, header, err := scheme.Seal(s.AppID, s.URLPath, []byte(body))
+			require.NoError(t, err, name)
+			header.Set("Wechatmp-Serial", "own")
+			assert.True(t, IsSigned(header))
+			plaintext, err := scheme.Open(s.AppID, s.URLPath, header, sealed)
+			require.NoError(t, err, name)
+			var want, got map[string]any
+			require.NoError(t, json.Unmarshal([]byte(body), &want))
+			require.NoError(t, json.Unmarshal(plaintext, &got))
+			for _, field := range []string{"_n", "_appid", "_timestamp"} {
+				assert.Contains(t, got, field)
+				delete(got, field)
+			}
+			assert.Equal(t, want, got)
+		}
+	}
+}
+
+func TestPublishedAnswerOpensWithin10MinutesOfItsTime(t *testing.T) {
+	t.Parallel()
+	s := readSample(t)
+	response := &s.Response
+	require.Len(t, response.body(), response.BodyLength)
+	digest := sha256.Sum256(origin{s.URLPath, s.AppID, response.Timestamp}.signedText(response.body()))
+	require.Equal(t, response.SignedSHA256, hex.EncodeToString(digest[:]))
+	scheme := s.scheme(t)
+
+	for _, at := range []struct {
+		offset time.Duration
+		fits   bool
+	}{
+		{-10*time.Minute - 1, false},
+		{-10 * time.Minute, true},
+		{0, true},
+		{10 * time.Minute, true},
+		{10*time.Minute + 1, false},
+	} {
+		plaintext, err := scheme.openAt(response.sentAt(t).Add(at.offset), s.AppID, s.URLPath, response.header(s.AppID), response.body())
+		if at.fits {
+			require.NoError(t, err, "%v", at.offset)
+			assert.Equal(t, response.Plaintext, string(plaintext))
+			continue
+		}
+		require.ErrorIs(t, err, ErrFailed, "%v", at.offset)
+		assert.Nil(t, plaintext)
+		assert.EqualError(t, err, "wxphone: API security: the answer was signed 10m0s from this machine's time; set the clock by NTP")
+	}
+	_, err := scheme.Open(s.AppID, s.URLPath, response.header(s.AppID), response.body())
+	require.ErrorContains(t, err, "clock", "Open takes the time of now, years later")
+}
+
+func TestPublishedAnswerOpensByTheDeprecatedPairToo(t *testing.T) {
+	t.Parallel()
+	s := readSample(t)
+	response := &s.Response
+	now := response.sentAt(t)
+	// WeChat has moved on, and the certificate at hand is the former one.
+	header := response.header(s.AppID)
+	header.Set("Wechatmp-Serial", "00000000000000000000000000000000")
+	header.Set("Wechatmp-Signature", response.SignatureDeprecated)
+	header.Set("Wechatmp-Serial-Deprecated", response.Serial)
+	header.Set("Wechatmp-Signature-Deprecated", response.Signature)
+	plaintext, err := s.scheme(t).openAt(now, s.AppID, s.URLPath, header, response.body())
+	require.NoError(t, err)
+	assert.Equal(t, response.Plaintext, string(plaintext))
+
+	header.Del("Wechatmp-Serial")
+	header.Del("Wechatmp-Signature")
+	_, err = s.scheme(t).openAt(now, s.AppID, s.URLPath, header, response.body())
+	require.NoError(t, err)
+
+	// The certificate of the published -Deprecated pair is not published.
+	scheme := mustNew(t, s.config(t, response.SerialDeprecated))
+	_, err = scheme.openAt(now, s.AppID, s.URLPath, response.header(s.AppID), response.body())
+	require.ErrorIs(t, err, ErrFailed)
+	assert.ErrorContains(t, err, "not WeChat's")
+}
+
+func TestEitherSignatureMakesAnAnswerSigned(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		header http.Header
+		signed bool
+	}{
+		{nil, false},
+		{http.Header{"Wechatmp-Signature": {""}}, false},
+		{http.Header{"Wechatmp-Appid": {"wx"}, "Wechatmp-Timestamp": {"1"}, "Wechatmp-Serial": {"1"}}, false},
+		{http.Header{"Wechatmp-Signature": {"?"}}, true},
+		{http.Header{"Wechatmp-Signature-Deprecated": {"?"}}, true},
+	} {
+		assert.Equal(t, tt.signed, IsSigned(tt.header), "%v", tt.header)
+	}
+}
+
+// answer is what Open is given.
+type answer struct {
+	now            time.Time
+	appID, urlpath string
+	header         http.Header
+	body           []byte
+}
+
+// answer returns the published one, at its time.
+func (s *sample) answer(tb testing.TB) *answer {
+	tb.Helper()
+	return &answer{s.Response.sentAt(tb), s.AppID, s.URLPath, s.Response.header(s.AppID), s.Response.body()}
+}
+
+func (a *answer) open(scheme *Scheme) ([]byte, error) {
+	return scheme.openAt(a.now, a.appID, a.urlpath, a.header, a.body)
+}
+
+func TestAnyAlterationOfThePublishedAnswerIsRefused(t *testing.T) {
+	t.Parallel()
+	const (
+		appID     = "signed for another appid"
+		timestamp = "has no Wechatmp-Timestamp"
+		clock     = "from this machine's time; set the clock by NTP"
+		serial    = "a certificate that is not configured; download WeChat's current one"
+		signature = "signature is not WeChat's"
+		another   = "wx0000000000000000"
+	)
+	set := func(name, value string) func(*answer) { return func(a *answer) { a.header.Set(name, value) } }
+	s := readSample(t)
+	response := &s.Response
+	scheme := s.scheme(t)
+	for name, tt := range map[string]struct {
+		alter func(*answer)
+		says  string
+	}{
+		"no headers":              {func(a *answer) { a.header = nil }, appID},
+		"appid in the header":     {set("Wechatmp-Appid", another), appID},
+		"appid missing":           {set("Wechatmp-Appid", ""), appID},
+		"own appid":               {func(a *answer) { a.appID = another }, appID},
+		"both appids":             {func(a *answer) { a.appID = another; a.header.Set("Wechatmp-Appid", another) }, signature},
+		"timestamp":               {set("Wechatmp-TimeStamp", "1635927957"), signature},
+		"timestamp missing":       {set("Wechatmp-TimeStamp", ""), timestamp},
+		"timestamp spelt +":       {set("Wechatmp-TimeStamp", "+1635927956"), signature},
+		"timestamp spelt 0":       {set("Wechatmp-TimeStamp", "01635927956"), signature},
+		"timestamp no number":     {set("Wechatmp-TimeStamp", "now"), timestamp},
+		"timestamp overflows":     {set("Wechatmp-TimeStamp", "9223372036854775808"), timestamp},
+		"timestamp too large":     {set("Wechatmp-TimeStamp", "9223372036854775807"), clock},
+		"timestamp too small":     {set("Wechatmp-TimeStamp", "-9223372036854775808"), clock},
+		"stale":                   {func(a *answer) { a.now = a.now.Add(time.Hour) }, "signed 1h0m0s " + clock},
+		"from the future":         {func(a *answer) { a.now = a.now.Add(-time.Hour) }, "signed 1h0m0s " + clock},
+		"another API":             {func(a *answer) { a.urlpath += "s" }, signature},
+		"another host":            {func(a *answer) { a.urlpath = strings.Replace(a.urlpath, "api.", "api2.", 1) }, signature},
+		"another scheme":          {func(a *answer) { a.urlpath = strings.Replace(a.urlpath, "https", "http", 1) }, signature},
+		"serial":                  {set("Wechatmp-Serial", flip(response.Serial, 0)), serial},
+		"serial missing":          {set("Wechatmp-Serial", ""), serial},
+		"signature missing":       {set("Wechatmp-Signature", ""), serial},
+		"signature not base64":    {set("Wechatmp-Signature", "*"), signature},
+		"signature cut":           {set("Wechatmp-Signature", response.Signature[:len(response.Signature)-4]), signature},
+		"signature of deprecated": {set("Wechatmp-Signature", response.SignatureDeprecated), signature},
+		"body with a space":       {func(a *answer) { a.body = append(a.body, ' ') }, signature},
+		"body cut":                {func(a *answer) { a.body = a.body[:len(a.body)-1] }, signature},
+		"body empty":              {func(a *answer) { a.body = nil }, signature},
+		"request for answer":      {func(a *answer) { a.body = s.Request.body() }, signature},
+	} {
+		a := s.answer(t)
+		tt.alter(a)
+		plaintext, err := a.open(scheme)
+		require.ErrorIs(t, err, ErrFailed, name)
+		assert.ErrorContains(t, err, tt.says, name)
+		assert.Nil(t, plaintext, name)
+		assert.NotContains(t, err.Error(), "\n", name)
+		assert.NotContains(t, err.Error(), s.SymmetricKey, name)
+	}
+}
+
+func TestEveryFlippedByteOfAnAnswerIsRefused(t *testing.T) {
+	t.Parallel()
+	s := readSample(t)
+	scheme := s.scheme(t)
+	refuse := func(what string, at int, alter func(*answer)) {
+		a := s.answer(t)
+		alter(a)
+		plaintext, err := a.open(scheme)
+		require.ErrorIs(t, err, ErrFailed, "%s %d", what, at)
+		require.ErrorContains(t, err, "not WeChat's", "%s %d", what, at)
+		require.Nil(t, plaintext)
+	}
+	for i := range s.Response.body() {
+		for bit := range 8 {
+			refuse("body byte", i, func(a *answer) { a.body[i] ^= 1 << bit })
+		}
+	}
+	signature := fromBase64(t, s.Response.Signature)
+	for i := range signature {
+		refuse("signature byte", i, func(a *answer) {
+			flipped := bytes.Clone(signature)
+			flipped[i] ^= 1
+			a.header.Set("Wechatmp-Signature", base64.StdEncoding.EncodeToString(flipped))
+		})
+	}
+}
+
+// The encryption authenticates too, so that the key of a signature alone
+// forges nothing.
+func TestFlippedByteUnderAGoodSignatureYieldsNoOtherPlaintext(t *testing.T) {
+	t.Parallel()
+	s := readSample(t)
+	scheme := s.scheme(t)
+	scheme.signer = gullible{}
+	refused := 0
+	for i := range s.Response.body() {
+		for bit := range 8 {
+			a := s.answer(t)
+			a.body[i] ^= 1 << bit
+			plaintext, err := a.open(scheme)
+			if err != nil {
+				require.ErrorIs(t, err, ErrFailed)
+				require.Nil(t, plaintext)
+				refused++
 				continue
 			}
-			require.ErrorIs(t, err, ErrFailed, "%v", at.offset)
-			assert.Nil(t, plaintext)
-			assert.ErrorContains(t, err, "clock")
-			assert.ErrorContains(t, err, "NTP")
+			// encoding/json takes "Iv" for "iv".
+			require.Equal(t, s.Response.Plaintext, string(plaintext), "byte %d", i)
 		}
-	})
-}
-
-func TestPublishedAnswerVerifiesByTheDeprecatedPairToo(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		sample := readSecuritySample(t)
-		response := &sample.Response
-		sleepUntil(t, response.Timestamp, 0)
-		// WeChat has moved on, and the certificate at hand is the former one.
-		header := response.header(sample.AppID)
-		header.Set("Wechatmp-Serial", "00000000000000000000000000000000")
-		header.Set("Wechatmp-Signature", response.SignatureDeprecated)
-		header.Set("Wechatmp-Serial-Deprecated", response.Serial)
-		header.Set("Wechatmp-Signature-Deprecated", response.Signature)
-		security := sample.security(t, sample.certificate, response.Serial)
-		plaintext, err := security.Open(sample.AppID, sample.URLPath, header, response.body())
-		require.NoError(t, err)
-		assert.Equal(t, response.Plaintext, string(plaintext))
-
-		header.Del("Wechatmp-Serial")
-		header.Del("Wechatmp-Signature")
-		assert.True(t, IsSigned(header))
-		_, err = security.Open(sample.AppID, sample.URLPath, header, response.body())
-		require.NoError(t, err)
-
-		// The certificate of the published -Deprecated pair is not published.
-		security = sample.security(t, sample.certificate, response.SerialDeprecated)
-		_, err = security.Open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
-		require.ErrorIs(t, err, ErrFailed)
-		assert.ErrorContains(t, err, "not WeChat's")
-	})
+	}
+	assert.Greater(t, refused, 7*len(s.Response.body()))
 }
 
 // flip changes one character of a text to another of base64's alphabet.
@@ -243,181 +456,101 @@ func flip(text string, at int) string {
 	return text[:at] + other + text[at+1:]
 }
 
-func TestAnyAlterationOfThePublishedAnswerIsRefused(t *testing.T) {
-	t.Parallel()
-	type answer struct {
-		appID, urlpath string
-		header         http.Header
-		body           []byte
-	}
-	set := func(name, value string) func(*answer) { return func(a *answer) { a.header.Set(name, value) } }
-	sample := readSecuritySample(t)
-	response := &sample.Response
-	alterations := map[string]struct {
-		alter func(*answer)
-		says  string
-	}{
-		"timestamp":           {set("Wechatmp-TimeStamp", "1635927957"), "not WeChat's"},
-		"timestamp missing":   {set("Wechatmp-TimeStamp", ""), "Wechatmp-Timestamp"},
-		"timestamp spelt +":   {set("Wechatmp-TimeStamp", "+1635927956"), "not WeChat's"},
-		"timestamp spelt 0":   {set("Wechatmp-TimeStamp", "01635927956"), "not WeChat's"},
-		"timestamp no number": {set("Wechatmp-TimeStamp", "now"), "Wechatmp-Timestamp"},
-		"timestamp too large": {set("Wechatmp-TimeStamp", "9223372036854775807"), "clock"},
-		"timestamp too small": {set("Wechatmp-TimeStamp", "-9223372036854775808"), "clock"},
-		"appid in the header": {set("Wechatmp-Appid", "wx0000000000000000"), "another appid"},
-		"appid missing":       {set("Wechatmp-Appid", ""), "another appid"},
-		"own appid":           {func(a *answer) { a.appID = "wx0000000000000000" }, "another appid"},
-		"both appids": {func(a *answer) {
-			a.appID = "wx0000000000000000"
-			a.header.Set("Wechatmp-Appid", a.appID)
-		}, "not WeChat's"},
-		"another API":             {func(a *answer) { a.urlpath += "s" }, "not WeChat's"},
-		"another host":            {func(a *answer) { a.urlpath = strings.Replace(a.urlpath, "api.", "api2.", 1) }, "not WeChat's"},
-		"another scheme":          {func(a *answer) { a.urlpath = strings.Replace(a.urlpath, "https", "http", 1) }, "not WeChat's"},
-		"serial":                  {set("Wechatmp-Serial", flip(response.Serial, 0)), "not configured"},
-		"serial missing":          {set("Wechatmp-Serial", ""), "not configured"},
-		"signature missing":       {set("Wechatmp-Signature", ""), "not configured"},
-		"signature not base64":    {set("Wechatmp-Signature", "*"), "not WeChat's"},
-		"signature cut":           {set("Wechatmp-Signature", response.Signature[:len(response.Signature)-4]), "not WeChat's"},
-		"signature of deprecated": {set("Wechatmp-Signature", response.SignatureDeprecated), "not WeChat's"},
-		"body with a space":       {func(a *answer) { a.body = append(a.body, ' ') }, "not WeChat's"},
-		"body empty":              {func(a *answer) { a.body = nil }, "not WeChat's"},
-		"request for answer":      {func(a *answer) { a.body = sample.Request.body() }, "not WeChat's"},
-	}
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(t, response.Timestamp, 0)
-		security := sample.security(t, sample.certificate, response.Serial)
-		refuse := func(name, says string, alter func(*answer)) {
-			a := &answer{sample.AppID, sample.URLPath, response.header(sample.AppID), response.body()}
-			alter(a)
-			plaintext, err := security.Open(a.appID, a.urlpath, a.header, a.body)
-			require.ErrorIs(t, err, ErrFailed, name)
-			require.ErrorContains(t, err, says, name)
-			assert.Nil(t, plaintext, name)
-			assert.NotContains(t, err.Error(), sample.SymmetricKey)
-		}
-		for name, tt := range alterations {
-			refuse(name, tt.says, tt.alter)
-		}
-		for i := range response.body() {
-			refuse("body byte "+strconv.Itoa(i), "not WeChat's", func(a *answer) { a.body[i] ^= 1 })
-		}
-		for i := range len(response.Signature) - 3 {
-			refuse("signature character "+strconv.Itoa(i), "not WeChat's",
-				func(a *answer) { a.header.Set("Wechatmp-Signature", flip(response.Signature, i)) })
-		}
-	})
-}
-
 func TestPublishedAnswerNeedsItsKeys(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		sample := readSecuritySample(t)
-		response := &sample.Response
-		sleepUntil(t, response.Timestamp, 0)
-		for name, spoil := range map[string]func(*securitySample){
-			"key":    func(s *securitySample) { s.SymmetricKey = flip(s.SymmetricKey, 0) },
-			"number": func(s *securitySample) { s.SymmetricKeySN = flip(s.SymmetricKeySN, 0) },
-		} {
-			spoilt := *sample
-			spoil(&spoilt)
-			security := spoilt.security(t, sample.certificate, response.Serial)
-			_, err := security.Open(sample.AppID, sample.URLPath, response.header(sample.AppID), response.body())
-			require.ErrorIs(t, err, ErrFailed, name)
-			assert.ErrorContains(t, err, "SymmetricKeySN", name)
-		}
-	})
+	s := readSample(t)
+	for name, spoil := range map[string]func(*Config){
+		"key":    func(c *Config) { c.SymmetricKey = flip(c.SymmetricKey, 0) },
+		"number": func(c *Config) { c.SymmetricKeySN = flip(c.SymmetricKeySN, 0) },
+	} {
+		config := s.config(t, s.Response.Serial)
+		spoil(&config)
+		plaintext, err := s.answer(t).open(mustNew(t, config))
+		require.ErrorIs(t, err, ErrFailed, name)
+		assert.ErrorContains(t, err, "are SymmetricKey and SymmetricKeySN a pair?", name)
+		assert.Nil(t, plaintext)
+	}
 }
 
-// answerBy returns plaintext as an answer signed just now, in the given way.
-func (s *securitySample) answerBy(tb testing.TB, security *Scheme, plaintext string, sign func(digest []byte) ([]byte, error)) (http.Header, []byte) {
+// signed returns body as an answer that scheme signed at this timestamp.
+func (s *sample) signed(tb testing.TB, scheme *Scheme, timestamp string, body []byte) *answer {
 	tb.Helper()
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
-	nonce := make([]byte, nonceSize)
-	sealed := security.cipher.Seal(nil, nonce, []byte(strings.ReplaceAll(plaintext, "NOW", timestamp)),
-		origin{s.URLPath, s.AppID, timestamp}.additionalData(security.sn))
-	cut := len(sealed) - tagSize
-	body, err := json.Marshal(envelope{nonce, sealed[:cut], sealed[cut:]})
-	require.NoError(tb, err)
-	return s.headerBy(tb, timestamp, body, sign), body
-}
-
-func (s *securitySample) headerBy(tb testing.TB, timestamp string, body []byte, sign func(digest []byte) ([]byte, error)) http.Header {
-	tb.Helper()
-	digest := sha256.Sum256(origin{s.URLPath, s.AppID, timestamp}.signedText(body))
-	signature, err := sign(digest[:])
+	signature, err := scheme.signer.Sign(origin{s.URLPath, s.AppID, timestamp}.signedText(body))
 	require.NoError(tb, err)
 	message := sampleMessage{Timestamp: timestamp, Serial: "own", Signature: base64.StdEncoding.EncodeToString(signature)}
-	return message.header(s.AppID)
+	return &answer{message.sentAt(tb), s.AppID, s.URLPath, message.header(s.AppID), body}
 }
 
-func TestOnlyPSSWithASaltOf32BytesIsASignature(t *testing.T) {
-	t.Parallel()
-	sample := readSecuritySample(t)
-	private, err := sampleDeveloperKey()
-	require.NoError(t, err)
-	security := sample.security(t, &x509.Certificate{PublicKey: &private.PublicKey}, "own")
-	for name, tt := range map[string]struct {
-		fits bool
-		sign func(digest []byte) ([]byte, error)
-	}{
-		"salt of 32": {true, func(digest []byte) ([]byte, error) {
-			return rsa.SignPSS(rand.Reader, private, crypto.SHA256, digest, &rsa.PSSOptions{SaltLength: 32})
-		}},
-		"salt of 20": {false, func(digest []byte) ([]byte, error) {
-			return rsa.SignPSS(rand.Reader, private, crypto.SHA256, digest, &rsa.PSSOptions{SaltLength: 20})
-		}},
-		"longest salt": {false, func(digest []byte) ([]byte, error) {
-			return rsa.SignPSS(rand.Reader, private, crypto.SHA256, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto})
-		}},
-		"PKCS#1 v1.5": {false, func(digest []byte) ([]byte, error) {
-			return rsa.SignPKCS1v15(rand.Reader, private, crypto.SHA256, digest)
-		}},
-	} {
-		header, body := sample.answerBy(t, security, `{"_n":"n","_appid":"`+sample.AppID+`","_timestamp":NOW,"errcode":0}`, tt.sign)
-		plaintext, err := security.Open(sample.AppID, sample.URLPath, header, body)
-		if tt.fits {
-			require.NoError(t, err, name)
-			require.Contains(t, string(plaintext), `"errcode":0`)
-			continue
-		}
-		require.ErrorIs(t, err, ErrFailed, name)
-	}
+// sealed returns plaintext as an answer that scheme encrypted and signed.
+func (s *sample) sealed(tb testing.TB, scheme *Scheme, timestamp, plaintext string) *answer {
+	tb.Helper()
+	nonce := make([]byte, nonceSize)
+	raw := scheme.cipher.Seal(nil, nonce, []byte(plaintext), origin{s.URLPath, s.AppID, timestamp}.additionalData(scheme.sn))
+	cut := len(raw) - tagSize
+	body, err := json.Marshal(envelope{nonce, raw[:cut], raw[cut:]})
+	require.NoError(tb, err)
+	return s.signed(tb, scheme, timestamp, body)
 }
 
-func TestSignedAnswerMustBeAnEnvelopeForThisAppAndTime(t *testing.T) {
+func TestDecryptedAnswerMustBeForThisAppAndTime(t *testing.T) {
 	t.Parallel()
-	sample := readSecuritySample(t)
-	private, err := sampleDeveloperKey()
+	s := readSample(t)
+	scheme := s.mirror(t)
+	app, moment := `"_appid":"`+s.AppID+`"`, `"_timestamp":1700000000`
+	good := `{` + app + `,` + moment + `,"errcode":0}`
+	plaintext, err := s.sealed(t, scheme, "1700000000", good).open(scheme)
 	require.NoError(t, err)
-	security := sample.security(t, &x509.Certificate{PublicKey: &private.PublicKey}, "own")
-	sign := func(digest []byte) ([]byte, error) {
-		return rsa.SignPSS(rand.Reader, private, crypto.SHA256, digest, pssOptions)
-	}
+	require.Equal(t, good, string(plaintext))
+
 	for _, plaintext := range []string{
-		``, `null`, `[]`, `{}`, `{"errcode":0}`, `{"_appid":"` + sample.AppID + `","_timestamp":1}`, `{"_appid":"` + sample.AppID + `"}`,
-		`{"_appid":"wx0000000000000000","_timestamp":NOW}`, `{"_timestamp":NOW}`, `{"_appid":["` + sample.AppID + `"],"_timestamp":NOW}`,
+		``, `null`, `[]`, `{}`, `{"errcode":0}`, good + `x`, good[1:],
+		`{` + app + `}`,
+		`{` + app + `,"_timestamp":1}`,
+		`{` + app + `,"_timestamp":1700000001}`,
+		`{` + app + `,"_timestamp":1700000000.0}`,
+		`{` + app + `,"_timestamp":[1700000000]}`,
+		`{` + moment + `}`,
+		`{` + moment + `,"_appid":""}`,
+		`{` + moment + `,"_appid":"wx0000000000000000"}`,
+		`{` + moment + `,"_appid":["` + s.AppID + `"]}`,
 	} {
-		header, body := sample.answerBy(t, security, plaintext, sign)
-		got, err := security.Open(sample.AppID, sample.URLPath, header, body)
+		got, err := s.sealed(t, scheme, "1700000000", plaintext).open(scheme)
 		require.ErrorIs(t, err, ErrFailed, plaintext)
-		require.ErrorContains(t, err, "decrypted answer", plaintext)
+		require.ErrorContains(t, err, "the decrypted answer is for another appid or time", plaintext)
 		assert.Nil(t, got)
 	}
-	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
-	for _, body := range []string{
-		``, `null`, `[]`, `{}`, `{"errcode":0}`, `{"errcode":40029,"errmsg":"invalid code"}`, `{"iv":"AAAA","data":"AAAA","authtag":"AAAA"}`,
-		`{"iv":"fmW/zNxXlytUZBgj","data":"AAAA","authtag":"AAAA"}`, `{"iv":"AAAA","data":"AAAA","authtag":"5qeM/2vZv+6KtScN94IpMg=="}`,
-		`{"iv":"fmW/zNxXlytUZBgj","data":7,"authtag":"5qeM/2vZv+6KtScN94IpMg=="}`, string(sample.Request.body()) + "x",
+}
+
+func TestSignedAnswerMustBeAnEnvelope(t *testing.T) {
+	t.Parallel()
+	s := readSample(t)
+	scheme := s.mirror(t)
+	const iv, tag = `"iv":"fmW/zNxXlytUZBgj"`, `"authtag":"5qeM/2vZv+6KtScN94IpMg=="`
+	for body, says := range map[string]string{
+		``:                                    "no envelope",
+		`null`:                                "no envelope",
+		`[]`:                                  "no envelope",
+		`{}`:                                  "no envelope",
+		`{"errcode":0}`:                       "no envelope",
+		`{"errcode":40029}`:                   "no envelope",
+		`{"data":"AAAA",` + tag + `}`:         "no envelope",
+		`{` + iv + `,"data":"AAAA"}`:          "no envelope",
+		`{` + iv + `,"data":7,` + tag + `}`:   "no envelope",
+		`{` + iv + `,"data":"*",` + tag + `}`: "no envelope",
+		`{` + iv + `,"data":"AAAA","authtag":"AAAA"}`:             "no envelope",
+		`{"iv":"AAAA","data":"AAAA",` + tag + `}`:                 "no envelope",
+		`{"iv":"fmW/zNxXlytUZBgjAAAA","data":"AAAA",` + tag + `}`: "no envelope",
+		string(s.Request.body()) + "x":                            "no envelope",
+		`{` + iv + `,` + tag + `}`:                                "does not decrypt",
+		`{` + iv + `,"data":"",` + tag + `}`:                      "does not decrypt",
+		`{` + iv + `,"data":"AAAA",` + tag + `}`:                  "does not decrypt",
+		string(s.Request.body()):                                  "does not decrypt",
 	} {
-		header := sample.headerBy(t, timestamp, []byte(body), sign)
-		_, err := security.Open(sample.AppID, sample.URLPath, header, []byte(body))
+		plaintext, err := s.signed(t, scheme, "1700000000", []byte(body)).open(scheme)
 		require.ErrorIs(t, err, ErrFailed, body)
-		require.ErrorContains(t, err, "envelope", body)
+		require.ErrorContains(t, err, says, body)
+		assert.Nil(t, plaintext)
 	}
-	header := sample.headerBy(t, timestamp, []byte(`{"iv":"fmW/zNxXlytUZBgj","authtag":"5qeM/2vZv+6KtScN94IpMg=="}`), sign)
-	_, err = security.Open(sample.AppID, sample.URLPath, header, []byte(`{"iv":"fmW/zNxXlytUZBgj","authtag":"5qeM/2vZv+6KtScN94IpMg=="}`))
-	require.ErrorIs(t, err, ErrFailed, "an envelope without data does not decrypt")
 }
 
 // gullible believes every signature.
@@ -438,43 +571,43 @@ func (glass) Open(dst, _, sealed, _ []byte) ([]byte, error) {
 	return append(dst, sealed[:len(sealed)-tagSize]...), nil
 }
 
-// FuzzOpen looks for an answer that panics or is believed: as it is,
-// where the signature is taken for granted, and where the encryption is too.
+// FuzzOpen looks for an answer that panics or is believed: as it is, where the
+// signature is taken for granted, and where the encryption is too.
 func FuzzOpen(f *testing.F) {
-	sample := readSecuritySample(f)
-	response := &sample.Response
-	strict := sample.security(f, sample.certificate, response.Serial)
+	s := readSample(f)
+	response, now := &s.Response, s.Response.sentAt(f)
+	strict := s.scheme(f)
 	unsigned := &Scheme{sn: strict.sn, cipher: strict.cipher, signer: gullible{}}
-	open := &Scheme{sn: strict.sn, cipher: glass{}, signer: gullible{}}
+	transparent := &Scheme{sn: strict.sn, cipher: glass{}, signer: gullible{}}
+	published := map[*Scheme][]string{strict: {response.Plaintext}, unsigned: {response.Plaintext, s.Request.Plaintext}}
 
 	plain, err := json.Marshal(envelope{make([]byte, nonceSize), []byte(response.Plaintext), make([]byte, tagSize)})
 	require.NoError(f, err)
-	for _, body := range [][]byte{response.body(), sample.Request.body(), plain, []byte(`{}`), []byte(`null`), nil} {
-		f.Add(response.Timestamp, sample.AppID, response.Serial, response.Signature, body)
-		f.Add("", sample.AppID, response.Serial, response.Signature, body)
+	for _, timestamp := range []string{response.Timestamp, s.Request.Timestamp, "", "-1"} {
+		for _, body := range [][]byte{response.body(), s.Request.body(), plain, []byte(`{}`), []byte(`{"iv":"AAAA"}`), []byte(`null`), nil} {
+			f.Add(timestamp, s.AppID, response.Serial, response.Signature, body)
+			f.Add(timestamp, s.AppID, response.Serial, response.SignatureDeprecated, body)
+		}
 	}
-	f.Add("-1", "", "", "", []byte(`{"iv":"AAAA"}`))
 	f.Fuzz(func(t *testing.T, timestamp, appID, serial, signature string, body []byte) {
-		if timestamp == "" { // an empty one stands for now, or nothing would get past the clock
-			timestamp = strconv.FormatInt(time.Now().Unix(), 10)
-		}
 		message := sampleMessage{Timestamp: timestamp, Serial: serial, Signature: signature, SerialDeprecated: serial, SignatureDeprecated: signature}
-		header := message.header(appID)
-		for _, keys := range []*Scheme{strict, unsigned} {
-			plaintext, err := keys.Open(sample.AppID, sample.URLPath, header, body)
-			require.ErrorIs(t, err, ErrFailed)
-			require.Nil(t, plaintext)
+		a := &answer{now, s.AppID, s.URLPath, message.header(appID), body}
+		for _, scheme := range []*Scheme{strict, unsigned, transparent} {
+			plaintext, err := a.open(scheme)
+			switch {
+			case err != nil:
+				require.ErrorIs(t, err, ErrFailed)
+				require.Nil(t, plaintext)
+			case scheme == transparent:
+				require.True(t, isBoundTo(plaintext, origin{s.URLPath, appID, timestamp}))
+				require.Equal(t, s.AppID, appID)
+			default:
+				require.Contains(t, published[scheme], string(plaintext))
+			}
+			if err == nil && scheme == strict {
+				require.Equal(t, response.body(), body)
+				require.Equal(t, response.Timestamp, timestamp)
+			}
 		}
-		plaintext, err := open.Open(sample.AppID, sample.URLPath, header, body)
-		if err != nil {
-			require.ErrorIs(t, err, ErrFailed)
-			require.Nil(t, plaintext)
-			return
-		}
-		var inner struct {
-			AppID string `json:"_appid"`
-		}
-		require.NoError(t, json.Unmarshal(plaintext, &inner))
-		require.Equal(t, sample.AppID, inner.AppID)
 	})
 }
