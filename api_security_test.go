@@ -34,6 +34,11 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
+func newSecuredServer(tb testing.TB) *wxphonetest.Server {
+	tb.Helper()
+	return wxphonetest.NewServer(tb, wxphonetest.WithAPISecurity())
+}
+
 // sent is a request as it was on the wire.
 type sent struct {
 	host, path, body string
@@ -113,7 +118,7 @@ func (w *wiretap) of(path string) (requests []sent) {
 func TestPhoneNumberTravelsEncryptedBothWays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		server := newSecuredServer(t)
 		wire := tap(server)
 		client := server.NewClient(wire.option())
 		code := server.IssueCode(somebody, wxphonetest.ForOpenID("o-alice"))
@@ -137,7 +142,7 @@ func TestPhoneNumberTravelsEncryptedBothWays(t *testing.T) {
 func TestLegacyDataIsCheckedEncryptedAndTheRestStaysPlain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		server := newSecuredServer(t)
 		wire := tap(server)
 		client := server.NewClient(wire.option())
 		session, err := client.Code2Session(t.Context(), server.IssueLoginCode("o-alice"))
@@ -185,7 +190,7 @@ func ivOf(t *testing.T, body string) string {
 func TestEveryAttemptIsSealedAnew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		server := newSecuredServer(t)
 		wire := tap(server)
 		client := server.NewClient(wire.option(), wxphone.WithMaxRetries(3))
 		_, err := client.AccessToken(t.Context())
@@ -216,7 +221,7 @@ func TestEveryAttemptIsSealedAnew(t *testing.T) {
 func TestFallbackHostGetsASignatureOfItsOwn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		server := newSecuredServer(t)
 		out := newOutage(server, primary)
 		wire := tap(server)
 		wire.next, out.next = out, wire.next
@@ -247,7 +252,7 @@ func TestRefusedTokenIsReplacedUnderAPISecurity(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				server := newSecuredServer(t)
 				wire := tap(server)
 				client := server.NewClient(wire.option())
 				_, err := client.AccessToken(t.Context())
@@ -268,7 +273,7 @@ func TestErrcodesMapAsUsualUnderAPISecurity(t *testing.T) {
 	for _, group := range errcodes {
 		for _, code := range group.codes {
 			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				server := newSecuredServer(t)
 				wire := tap(server)
 				client := server.NewClient(wire.option(), wxphone.WithMaxRetries(0))
 				server.FailNext(phonePath, code, "", 2)
@@ -288,7 +293,7 @@ func TestErrcodesMapAsUsualUnderAPISecurity(t *testing.T) {
 func TestLostAnswerThenUsedCodeIsToldUnderAPISecurity(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		server := newSecuredServer(t)
 		server.LoseNext(phonePath, 1)
 		_, err := server.NewClient().GetPhoneNumber(t.Context(), server.IssueCode(somebody))
 		require.ErrorIs(t, err, wxphone.ErrCodeUsed)
@@ -298,7 +303,7 @@ func TestLostAnswerThenUsedCodeIsToldUnderAPISecurity(t *testing.T) {
 
 func TestPlainCallToASecuredAccountIsRefusedWithAdvice(t *testing.T) {
 	t.Parallel()
-	server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+	server := newSecuredServer(t)
 	client, err := wxphone.New(server.AppID(), server.Secret(), wxphone.WithHTTPClient(server.HTTPClient()))
 	require.NoError(t, err)
 	_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
@@ -323,7 +328,7 @@ func TestClockThatIsOffIsNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				server := newSecuredServer(t)
 				wire := tap(server)
 				client := server.NewClient(wire.option())
 				_, err := client.AccessToken(t.Context())
@@ -407,7 +412,7 @@ func TestAnswersThatWeChatDidNotSignAreNotBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				server := newSecuredServer(t)
 				wire := tap(server)
 				wire.after = func(req *http.Request, resp *http.Response, body *[]byte) {
 					if req.URL.Path == phonePath {
@@ -430,7 +435,7 @@ func TestAnswersThatWeChatDidNotSignAreNotBelieved(t *testing.T) {
 func TestUnsignedBodyIsBelievedAsAnErrorOnly(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		server := newSecuredServer(t)
 		client := server.NewClient(wxphone.WithMaxRetries(0))
 		for body, want := range map[string]error{
 			`{"errcode":40234,"errmsg":"API invalid signature"}`:    wxphone.ErrAPISecurity,
@@ -473,7 +478,7 @@ func TestAnswerOfAnotherCallIsRefusedOnceItIsStaleOrElsewhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				server := newSecuredServer(t)
 				wire := tap(server)
 				var header http.Header
 				var answer []byte
@@ -510,7 +515,7 @@ func replayFresh(then http.Header, resp *http.Response) {
 func TestAnswerOfAnotherAPIIsRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		server := newSecuredServer(t)
 		wire := tap(server)
 		var header http.Header
 		var answer []byte
@@ -533,7 +538,7 @@ func TestAnswerOfAnotherAPIIsRefused(t *testing.T) {
 func TestCertificateChangeIsSurvivedWithEitherCertificate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+		server := newSecuredServer(t)
 		former := server.APISecurity()
 		server.RotateCertificate()
 		current := server.APISecurity()
@@ -574,7 +579,7 @@ func TestDeprecatedSignatureCountsWhereTheCurrentOneIsBroken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+				server := newSecuredServer(t)
 				both := server.APISecurity()
 				server.RotateCertificate()
 				maps.Copy(both.Certificates, server.APISecurity().Certificates)
@@ -609,11 +614,6 @@ func (k *kms) Public() crypto.PublicKey { return k.public }
 func (k *kms) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	k.calls.Add(1)
 	return k.sign(random, digest, opts)
-}
-
-func newSecuredServer(tb testing.TB) *wxphonetest.Server {
-	tb.Helper()
-	return wxphonetest.NewServer(tb, wxphonetest.WithAPISecurity())
 }
 
 func TestKeysThatCannotBeRightAreRefused(t *testing.T) {
@@ -950,7 +950,7 @@ func TestSchemeOfOnesOwnEncryptsAndSigns(t *testing.T) {
 // BenchmarkSecureCall times a call with API security, the fake's half of the
 // work included: each side signs once and verifies once.
 func BenchmarkSecureCall(b *testing.B) {
-	server := wxphonetest.NewServer(b, wxphonetest.WithAPISecurity())
+	server := newSecuredServer(b)
 	client := server.NewClient()
 	benchmarkChecks(b, client)
 }
@@ -963,7 +963,7 @@ func BenchmarkSecureCallPlain(b *testing.B) {
 // BenchmarkSecureRequest times what a request costs the Client alone: sealing
 // and signing it. The transport refuses it at once.
 func BenchmarkSecureRequest(b *testing.B) {
-	server := wxphonetest.NewServer(b, wxphonetest.WithAPISecurity())
+	server := newSecuredServer(b)
 	client := answering(b, http.StatusOK, `{"errcode":1,"errmsg":"no such data"}`, wxphone.WithAPISecurity(server.APISecurity()))
 	benchmarkChecks(b, client)
 }
