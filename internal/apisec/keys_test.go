@@ -225,3 +225,23 @@ func TestWhyASignerRefusesIsTold(t *testing.T) {
 	require.ErrorIs(t, err, errFussy)
 	require.ErrorIs(t, err, ErrFailed)
 }
+
+func TestSignerIsAskedOnlyAboutASignatureWithItsNumber(t *testing.T) {
+	t.Parallel()
+	s := readSample(t)
+	config := s.config(t, s.Response.Serial)
+	config.Signer = gullible{}
+	scheme := mustNew(t, config)
+	_, err := s.answer(t).open(scheme)
+	require.NoError(t, err)
+	for _, tt := range []struct{ header, value string }{
+		{"Wechatmp-Serial", ""}, {"Wechatmp-Signature", ""}, {"Wechatmp-Signature", "*"},
+	} {
+		a := s.answer(t)
+		a.header.Set(tt.header, tt.value)
+		a.header.Set(tt.header+"-Deprecated", tt.value)
+		plaintext, err := a.open(scheme)
+		require.ErrorIs(t, err, ErrFailed, "%v", tt)
+		assert.Nil(t, plaintext)
+	}
+}
