@@ -1,7 +1,6 @@
 package wxphone
 
 import (
-	"context"
 	"crypto"
 	"crypto/cipher"
 	"crypto/x509"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 
 	"github.com/wxphone/wxphone/internal/apisec"
 )
@@ -113,35 +111,4 @@ func (s APISecurity) scheme() (*apisec.Scheme, error) {
 	default:
 		return nil, invalid(name+": "+problem.Part, problem.Problem)
 	}
-}
-
-// secure replaces the body of an outgoing request, if its API is one that
-// WeChat secures, by one made for this attempt and this host.
-func (o *outgoing) secure(ctx context.Context) error {
-	if !o.secured() {
-		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		// Signing may take a KMS's time. This is what net/http would say.
-		return &attemptError{err: o.cleanError(err), retry: true}
-	}
-	var err error
-	o.body, o.header, err = o.security.Seal(o.appID, o.host.url(o.req.path), o.req.body)
-	return err
-}
-
-func (o *outgoing) secured() bool { return o.security != nil && o.req.secured }
-
-// unlock returns the plaintext of a secured answer. An unsigned one stays as
-// it is; decode then takes it for an error or not at all.
-func (o *outgoing) unlock(header http.Header, body []byte) ([]byte, error) {
-	if !o.secured() || !apisec.IsSigned(header) {
-		return body, nil
-	}
-	plaintext, err := o.security.Open(o.appID, o.host.url(o.req.path), header, body)
-	if err != nil {
-		return nil, fmt.Errorf("%w (%s)", err, o.req.path)
-	}
-	o.verified = true
-	return plaintext, nil
 }

@@ -14,7 +14,7 @@ import (
 type Client struct { //nolint:recvcheck // Format has a value receiver, so that a copied Client prints no secret either
 	appID   string
 	account *account // nil in a Client that New did not make
-	caller  *caller
+	api     *api
 
 	component *Component // of a mini-program that a platform calls for, or nil
 
@@ -49,27 +49,26 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 	c := &Client{
 		appID:   appID,
 		account: &account{appID: appID, secret: secret},
-		caller:  &caller{gateway: o.gateway(appID)},
+		api:     &api{sender: o.sender(appID), maxRetries: o.maxRetries},
 
 		watermarkMaxAge: o.watermarkMaxAge,
 	}
-	c.caller.tokens = o.tokenSource(c.caller.gateway, c.account)
+	c.api.tokens = o.tokenSource(c.api, c.account)
 	return c, nil
 }
 
 // tokenSource returns where the Client's access_tokens come from, or nil if
 // its calls carry none.
-func (o *options) tokenSource(g *gateway, a *account) TokenSource {
+func (o *options) tokenSource(api *api, a *account) TokenSource {
 	switch {
 	case o.source != nil:
 		return o.source
 	case o.tokenless:
 		return nil
 	case o.classic:
-		cache := append(o.cacheOptions("wxphone:classic:"+a.appID), withExclusiveFetch())
-		return newTokenCache(&classicSource{g, a}, cache...)
+		return newTokenCache(&classicSource{api.sender, a, api.maxRetries}, o.cacheOptions("wxphone:classic:"+a.appID)...)
 	default:
-		return newTokenCache(&stableSource{g, a}, o.cacheOptions("wxphone:stable:"+a.appID)...)
+		return newTokenCache(&stableSource{api.sender, a, api.maxRetries}, o.cacheOptions("wxphone:stable:"+a.appID)...)
 	}
 }
 
@@ -108,10 +107,10 @@ func (c *Client) AccessToken(ctx context.Context) (Token, error) {
 	if err := c.check(ctx); err != nil {
 		return Token{}, err
 	}
-	if c.caller.tokens == nil {
+	if c.api.tokens == nil {
 		return Token{}, invalid("AccessToken", "has no token: the Client was made WithoutAccessToken")
 	}
-	return c.caller.tokens.Token(ctx)
+	return c.api.tokens.Token(ctx)
 }
 
 // InvalidateAccessToken reports that WeChat refused the access_token rejected
@@ -128,7 +127,7 @@ func (c *Client) InvalidateAccessToken(ctx context.Context, rejected string) err
 	if rejected == "" {
 		return invalid("rejected", "is empty")
 	}
-	if invalidator, ok := c.caller.tokens.(TokenInvalidator); ok {
+	if invalidator, ok := c.api.tokens.(TokenInvalidator); ok {
 		return invalidator.InvalidateToken(ctx, rejected)
 	}
 	return nil
@@ -137,7 +136,7 @@ func (c *Client) InvalidateAccessToken(ctx context.Context, rejected string) err
 // check refuses a Client and a context that would panic further down.
 func (c *Client) check(ctx context.Context) error {
 	switch {
-	case c == nil || c.caller == nil:
+	case c == nil || c.api == nil:
 		return invalid("Client", "was not made by New")
 	case ctx == nil:
 		return invalid("ctx", "is nil")

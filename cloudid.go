@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -63,13 +64,13 @@ func (c *Client) GetPhoneNumberByCloudID(ctx context.Context, openid, cloudID st
 	if strings.TrimSpace(cloudID) == "" {
 		return nil, invalid("cloudID", "is empty")
 	}
-	answer, err := c.caller.call(ctx, &request{
-		method:    http.MethodPost,
-		path:      pathGetOpenData,
-		query:     "openid=" + url.QueryEscape(openid),
-		body:      wire.ObjectOfList("cloudid_list", cloudID),
-		secrets:   []string{cloudID},
-		newAnswer: func() wire.Answer { return new(openDataAnswer) },
+	answer, err := c.api.call(ctx, &transport.Request{
+		Method:    http.MethodPost,
+		Path:      pathGetOpenData,
+		Query:     "openid=" + url.QueryEscape(openid),
+		Body:      wire.ObjectOfList("cloudid_list", cloudID),
+		Secrets:   []string{cloudID},
+		NewAnswer: func() wire.Answer { return new(openDataAnswer) },
 	})
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -19,7 +20,7 @@ import (
 type Component struct { //nolint:recvcheck // Format has a value receiver, so that a copied Component prints no secret either
 	account *account
 	options []Option
-	caller  *caller // with the component_access_token
+	api     *api // with the component_access_token
 }
 
 // RefreshTokens keeps the authorizer_refresh_token of each mini-program, which
@@ -66,10 +67,10 @@ func NewComponent(appID, secret string, ticket func(context.Context) (string, er
 	c := &Component{
 		account: &account{appID: appID, secret: secret},
 		options: append([]Option(nil), opts...),
-		caller:  &caller{gateway: o.gateway(appID)},
+		api:     &api{sender: o.sender(appID), maxRetries: o.maxRetries},
 	}
-	source := &componentSource{c.caller.gateway, c.account, ticket}
-	c.caller.tokens = newTokenCache(source, o.cacheOptions("wxphone:component:"+appID)...)
+	source := &componentSource{c.api, c.account, ticket}
+	c.api.tokens = newTokenCache(source, o.cacheOptions("wxphone:component:"+appID)...)
 	return c, nil
 }
 
@@ -115,7 +116,7 @@ func (c Component) Format(f fmt.State, _ rune) {
 // refresh token with api_get_authorizer_list. A refresh token that tokens does
 // not have, or fails to load, is reported as 61023 without asking WeChat.
 func (c *Component) Client(authorizerAppID string, tokens RefreshTokens, opts ...Option) (*Client, error) {
-	if c == nil || c.caller == nil {
+	if c == nil || c.api == nil {
 		return nil, invalid("Component", "was not made by NewComponent")
 	}
 	if err := checkCredential("authorizer_appid", authorizerAppID); err != nil {
@@ -131,53 +132,53 @@ func (c *Component) Client(authorizerAppID string, tokens RefreshTokens, opts ..
 		return nil, err
 	}
 	o.log = o.log.With("authorizer", authorizerAppID)
-	g := o.gateway(authorizerAppID)
-	c.shareHosts(g, o.httpClient == inherited.httpClient)
+	own := &api{sender: o.sender(authorizerAppID), maxRetries: o.maxRetries}
+	c.shareHosts(own.sender, o.httpClient == inherited.httpClient)
 	client := &Client{
 		appID:     authorizerAppID,
 		account:   &account{appID: authorizerAppID},
-		caller:    &caller{gateway: g},
-		component: c.through(g),
+		api:       own,
+		component: c.through(own),
 
 		watermarkMaxAge: o.watermarkMaxAge,
 	}
 	source := &authorizerSource{platform: client.component, appID: authorizerAppID, refreshTokens: tokens, log: o.log}
 	key := "wxphone:authorizer:" + c.account.appID + ":" + authorizerAppID
-	client.caller.tokens = newTokenCache(source, o.cacheOptions(key)...)
+	client.api.tokens = newTokenCache(source, o.cacheOptions(key)...)
 	return client, nil
 }
 
 // shareHosts gives a mini-program's requests the platform's view of the hosts,
 // if they are the same and asked in the same way, so that an outage is met once
 // and not once for each mini-program.
-func (c *Component) shareHosts(g *gateway, sameHTTPClient bool) {
-	platform := c.caller.gateway
-	if sameHTTPClient && slices.Equal(g.hosts.hosts, platform.hosts.hosts) {
-		g.http, g.hosts = platform.http, platform.hosts
+func (c *Component) shareHosts(sender *transport.Sender, sameHTTPClient bool) {
+	platform := c.api.sender
+	if sameHTTPClient && sender.Hosts.Equal(platform.Hosts) {
+		sender.HTTP, sender.Hosts = platform.HTTP, platform.Hosts
 	}
 }
 
 // through returns the platform as one mini-program's Client calls it: with the
 // platform's token, but the Client's hosts, retries, logger and observer.
-func (c *Component) through(g *gateway) *Component {
-	return &Component{account: c.account, caller: &caller{gateway: g, tokens: c.caller.tokens}}
+func (c *Component) through(own *api) *Component {
+	return &Component{account: c.account, api: &api{sender: own.sender, tokens: c.api.tokens, maxRetries: own.maxRetries}}
 }
 
 // code2Session is the platform's variant of [Client.Code2Session].
 func (c *Component) code2Session(ctx context.Context, authorizerAppID, jsCode string) (wire.Answer, error) {
-	return c.caller.call(ctx, &request{
-		method: http.MethodGet,
-		path:   pathComponentCode2Session,
-		query: url.Values{
+	return c.api.call(ctx, &transport.Request{
+		Method: http.MethodGet,
+		Path:   pathComponentCode2Session,
+		Query: url.Values{
 			"appid":           {authorizerAppID},
 			"js_code":         {jsCode},
 			"grant_type":      {"authorization_code"},
 			"component_appid": {c.account.appID},
 		}.Encode(),
-		tokenName: "component_access_token",
-		oneTime:   jsCode,
-		effect:    consumedCode,
-		newAnswer: func() wire.Answer { return new(sessionAnswer) },
+		TokenName: "component_access_token",
+		OneTime:   jsCode,
+		Effect:    consumedCode,
+		NewAnswer: func() wire.Answer { return new(sessionAnswer) },
 	})
 }
 

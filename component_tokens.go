@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wxphone/wxphone/internal/guarded"
 	"github.com/wxphone/wxphone/internal/redact"
+	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -18,7 +20,7 @@ import (
 //
 // See https://developers.weixin.qq.com/doc/oplatform/openApi/OpenApiDoc/ticket-token/getComponentAccessToken.html
 type componentSource struct {
-	gateway *gateway
+	api     *api
 	account *account
 	ticket  func(context.Context) (string, error)
 }
@@ -40,14 +42,14 @@ func (s *componentSource) Token(ctx context.Context) (Token, error) {
 		return Token{}, notHad(pathComponentToken, errcodeTicketExpired, "component_verify_ticket", errNotStored)
 	}
 	asked := time.Now()
-	answer, err := s.gateway.do(ctx, &request{
-		method: http.MethodPost,
-		path:   pathComponentToken,
-		body: wire.Object("component_appid", s.account.appID, "component_appsecret", s.account.secret,
+	answer, err := s.api.callWithoutToken(ctx, &transport.Request{
+		Method: http.MethodPost,
+		Path:   pathComponentToken,
+		Body: wire.Object("component_appid", s.account.appID, "component_appsecret", s.account.secret,
 			"component_verify_ticket", ticket),
-		secrets:   []string{s.account.secret, ticket},
-		newAnswer: func() wire.Answer { return new(componentAnswer) },
-	}, "")
+		Secrets:   []string{s.account.secret, ticket},
+		NewAnswer: func() wire.Answer { return new(componentAnswer) },
+	})
 	if err != nil {
 		return Token{}, err
 	}
@@ -96,13 +98,13 @@ func (s *authorizerSource) Token(ctx context.Context) (Token, error) {
 		return Token{}, err
 	}
 	asked := time.Now()
-	answer, err := s.platform.caller.call(ctx, &request{
-		method: http.MethodPost,
-		path:   pathAuthorizerToken,
-		body: wire.Object("component_appid", s.platform.account.appID, "authorizer_appid", s.appID,
+	answer, err := s.platform.api.call(ctx, &transport.Request{
+		Method: http.MethodPost,
+		Path:   pathAuthorizerToken,
+		Body: wire.Object("component_appid", s.platform.account.appID, "authorizer_appid", s.appID,
 			"authorizer_refresh_token", refreshToken),
-		secrets:   []string{refreshToken},
-		newAnswer: func() wire.Answer { return new(authorizerAnswer) },
+		Secrets:   []string{refreshToken},
+		NewAnswer: func() wire.Answer { return new(authorizerAnswer) },
 	})
 	if err != nil {
 		var refusal *APIError
@@ -120,11 +122,14 @@ func (s *authorizerSource) Token(ctx context.Context) (Token, error) {
 	return a.token(asked), nil
 }
 
+// refreshTokensCode bounds each call of a RefreshTokens: one that hangs is down.
+var refreshTokensCode = guarded.Code{Name: "RefreshTokens", Limit: time.Second}
+
 // load returns the refresh token to send, and the one that is stored. They
 // differ if the newest could not be saved; but a store that has changed since
 // then has a newer one, say of a new authorisation.
 func (s *authorizerSource) load(ctx context.Context) (refreshToken, stored string, err error) {
-	stored, err = within(ctx, func(ctx context.Context) (string, error) {
+	stored, err = guarded.Call(ctx, &refreshTokensCode, func(ctx context.Context) (string, error) {
 		stored, err := s.refreshTokens.LoadRefreshToken(ctx, s.appID)
 		if err != nil {
 			err = redact.Error(err, []string{stored})
@@ -156,10 +161,10 @@ func (s *authorizerSource) save(ctx context.Context, refreshToken, stored string
 	var err error
 	for try := range saveTries {
 		if try > 0 {
-			_ = sleep(ctx, backoff(try-1)) // nothing ends this context
+			_ = transport.Sleep(ctx, transport.Backoff(try-1)) // nothing ends this context
 		}
-		_, err = within(ctx, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, s.refreshTokens.SaveRefreshToken(ctx, s.appID, refreshToken)
+		err = guarded.Do(ctx, &refreshTokensCode, func(ctx context.Context) error {
+			return s.refreshTokens.SaveRefreshToken(ctx, s.appID, refreshToken)
 		})
 		if err == nil {
 			s.keep(unsavedToken{})

@@ -201,3 +201,17 @@ func (e *ResponseError) Error() string {
 	}
 	return text
 }
+
+// codeHint names the mistakes that a refused code shows by its looks.
+func codeHint(path, code string) string {
+	switch {
+	case path != pathGetUserPhoneNumber && len(code) == 64:
+		return "the code that was sent looks like the phone button's; wx.login's has 32 characters"
+	case strings.ContainsAny(code, `"'{}`):
+		return "the code that was sent has quotes or braces around it; send the bare value of e.detail.code"
+	case path == pathGetUserPhoneNumber && len(code) == 32:
+		return "the code that was sent looks like one of wx.login's; the button's is e.detail.code, 64 hex digits"
+	default:
+		return ""
+	}
+}

@@ -1,7 +1,11 @@
 package wxphone
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/wxphone/wxphone/internal/transport"
+)
 
 // DefaultHTTPClient lets the external tests trust a test server's certificate
 // without giving up the transport that users get.
-func DefaultHTTPClient() *http.Client { return sharedHTTPClient() }
+func DefaultHTTPClient() *http.Client { return transport.DefaultClient() }

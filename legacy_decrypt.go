@@ -169,7 +169,7 @@ func phoneFromPayload(p *payload.Phone, appID string) *PhoneInfo {
 // It sends nothing, and so it believes whoever has the session_key. Use
 // [Client.VerifyPhoneNumber] where a forged number would do harm.
 func (c *Client) DecryptPhoneNumber(key SessionKey, encryptedData, iv string) (*PhoneInfo, error) {
-	if c == nil || c.caller == nil {
+	if c == nil || c.api == nil {
 		return nil, invalid("Client", "was not made by New")
 	}
 	info, err := DecryptPhoneNumber(c.appID, key, encryptedData, iv)

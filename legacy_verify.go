@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -59,12 +60,12 @@ func (c *Client) CheckEncryptedData(ctx context.Context, encryptedData string) (
 	}
 	// WeChat hashes the base64 text, not the bytes that stands for.
 	hash := sha256.Sum256([]byte(repairBase64(encryptedData)))
-	answer, err := c.caller.call(ctx, &request{
-		method:    http.MethodPost,
-		path:      pathCheckEncryptedMsg,
-		body:      wire.Object("encrypted_msg_hash", hex.EncodeToString(hash[:])),
-		secured:   true,
-		newAnswer: func() wire.Answer { return new(encryptedDataAnswer) },
+	answer, err := c.api.call(ctx, &transport.Request{
+		Method:    http.MethodPost,
+		Path:      pathCheckEncryptedMsg,
+		Body:      wire.Object("encrypted_msg_hash", hex.EncodeToString(hash[:])),
+		Secured:   true,
+		NewAnswer: func() wire.Answer { return new(encryptedDataAnswer) },
 	})
 	var refusal *APIError
 	if errors.As(err, &refusal) && refusal.Code == errcodeUnknownData {

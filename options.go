@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wxphone/wxphone/internal/apisec"
+	"github.com/wxphone/wxphone/internal/transport"
 )
 
 // Option changes how a [Client] works. [New] reports an option that cannot be
@@ -17,8 +18,8 @@ type Option func(*options) error
 // options is what the Options of one New add up to.
 type options struct {
 	httpClient *http.Client
-	baseURL    *host
-	fallbacks  []host
+	baseURL    *transport.Host
+	fallbacks  []transport.Host
 	source     TokenSource
 	store      TokenStore
 	classic    bool
@@ -28,12 +29,14 @@ type options struct {
 	observe    func(context.Context, Call)
 
 	watermarkMaxAge time.Duration
-	security        *apisec.Scheme
+	security        *apisec.Scheme // nil without API security
 }
 
 const (
 	primaryHost  = "api.weixin.qq.com"
 	fallbackHost = "api2.weixin.qq.com"
+
+	defaultRetries = 2
 )
 
 func newOptions(opts []Option) (*options, error) {
@@ -65,33 +68,36 @@ func (o *options) conflict() error {
 }
 
 // hosts returns the hosts to ask, the primary first.
-func (o *options) hosts() *hostList {
+func (o *options) hosts() *transport.Hosts {
+	primary, fallbacks := transport.NewHost("https", primaryHost), o.fallbacks
 	switch {
 	case o.baseURL != nil:
-		return &hostList{hosts: append([]host{*o.baseURL}, o.fallbacks...)}
+		primary = *o.baseURL
 	case o.tokenless:
-		return &hostList{hosts: append([]host{{scheme: "http", name: primaryHost}}, o.fallbacks...)}
-	case o.fallbacks != nil:
-		return &hostList{hosts: append([]host{{scheme: "https", name: primaryHost}}, o.fallbacks...)}
-	default:
-		return &hostList{hosts: []host{{scheme: "https", name: primaryHost}, {scheme: "https", name: fallbackHost}}}
+		primary = transport.NewHost("http", primaryHost)
+	case fallbacks == nil:
+		fallbacks = []transport.Host{transport.NewHost("https", fallbackHost)}
 	}
+	return transport.NewHosts(append([]transport.Host{primary}, fallbacks...)...)
 }
 
-func (o *options) gateway(appID string) *gateway {
-	httpClient := o.httpClient
-	if httpClient == nil {
-		httpClient = sharedHTTPClient()
+// sender returns what sends the requests of appID.
+func (o *options) sender(appID string) *transport.Sender {
+	sender := &transport.Sender{
+		HTTP:     o.httpClient,
+		Hosts:    o.hosts(),
+		Log:      o.log,
+		Errors:   transportErrors,
+		AppID:    appID,
+		Security: o.security,
 	}
-	return &gateway{
-		http:       httpClient,
-		hosts:      o.hosts(),
-		maxRetries: o.maxRetries,
-		log:        o.log,
-		observe:    o.observe,
-		appID:      appID,
-		security:   o.security,
+	if sender.HTTP == nil {
+		sender.HTTP = transport.DefaultClient()
 	}
+	if o.observe != nil {
+		sender.Observe = func(ctx context.Context, x transport.Exchange) { o.observe(ctx, Call(x)) }
+	}
+	return sender
 }
 
 // invalid returns an ErrInvalidArgument that names what is wrong.
@@ -110,7 +116,7 @@ func WithHTTPClient(c *http.Client) Option {
 			return invalid("WithHTTPClient", "has a nil client")
 		}
 		own := *c
-		own.CheckRedirect = noRedirects
+		own.CheckRedirect = transport.NoRedirects
 		o.httpClient = &own
 		return nil
 	}
@@ -121,13 +127,21 @@ func WithHTTPClient(c *http.Client) Option {
 // server. It switches the default fallback host off.
 func WithBaseURL(baseURL string) Option {
 	return func(o *options) error {
-		h, err := parseBaseURL("WithBaseURL", baseURL)
+		host, err := parseBaseURL("WithBaseURL", baseURL)
 		if err != nil {
 			return err
 		}
-		o.baseURL = &h
+		o.baseURL = &host
 		return nil
 	}
+}
+
+func parseBaseURL(option, raw string) (transport.Host, error) {
+	host, err := transport.ParseBaseURL(raw)
+	if err != nil {
+		return host, fmt.Errorf("%w: %s: %w", ErrInvalidArgument, option, err)
+	}
+	return host, nil
 }
 
 // WithFallbackURLs names the hosts to try, in this order, when no connection
@@ -139,13 +153,13 @@ func WithBaseURL(baseURL string) Option {
 // The domains: https://developers.weixin.qq.com/doc/oplatform/developers/domain
 func WithFallbackURLs(baseURLs ...string) Option {
 	return func(o *options) error {
-		o.fallbacks = make([]host, 0, len(baseURLs))
+		o.fallbacks = make([]transport.Host, 0, len(baseURLs))
 		for _, baseURL := range baseURLs {
-			h, err := parseBaseURL("WithFallbackURLs", baseURL)
+			host, err := parseBaseURL("WithFallbackURLs", baseURL)
 			if err != nil {
 				return err
 			}
-			o.fallbacks = append(o.fallbacks, h)
+			o.fallbacks = append(o.fallbacks, host)
 		}
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -191,14 +192,14 @@ func (c *Client) GetPhoneNumber(ctx context.Context, code string, opts ...PhoneO
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.caller.call(ctx, &request{
-		method:    http.MethodPost,
-		path:      pathGetUserPhoneNumber,
-		body:      wire.Object("code", code, "openid", o.openID),
-		oneTime:   code,
-		effect:    consumedCode,
-		secured:   true,
-		newAnswer: func() wire.Answer { return new(phoneAnswer) },
+	answer, err := c.api.call(ctx, &transport.Request{
+		Method:    http.MethodPost,
+		Path:      pathGetUserPhoneNumber,
+		Body:      wire.Object("code", code, "openid", o.openID),
+		OneTime:   code,
+		Effect:    consumedCode,
+		Secured:   true,
+		NewAnswer: func() wire.Answer { return new(phoneAnswer) },
 	})
 	if err != nil {
 		return nil, err

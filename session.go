@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/wxphone/wxphone/internal/redact"
+	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -26,10 +28,10 @@ import (
 type SessionKey string
 
 // Format implements [fmt.Formatter]: every verb prints "[REDACTED]".
-func (k SessionKey) Format(f fmt.State, _ rune) { writeRedacted(f) }
+func (k SessionKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redact.Mark) }
 
 // LogValue implements [slog.LogValuer].
-func (k SessionKey) LogValue() slog.Value { return slog.StringValue(redacted) }
+func (k SessionKey) LogValue() slog.Value { return slog.StringValue(redact.Mark) }
 
 // MarshalText implements [encoding.TextMarshaler] and always fails, so that a
 // session_key inside a larger value is not sent to a client by accident.
@@ -104,20 +106,20 @@ func (c *Client) code2Session(ctx context.Context, jsCode string) (wire.Answer, 
 	if c.account.secret == "" {
 		return nil, invalid("secret", "is empty; Code2Session needs it")
 	}
-	return c.caller.gateway.do(ctx, &request{
-		method: http.MethodGet,
-		path:   pathCode2Session,
-		query: url.Values{
+	return c.api.callWithoutToken(ctx, &transport.Request{
+		Method: http.MethodGet,
+		Path:   pathCode2Session,
+		Query: url.Values{
 			"appid":      {c.appID},
 			"secret":     {c.account.secret},
 			"js_code":    {jsCode},
 			"grant_type": {"authorization_code"},
 		}.Encode(),
-		oneTime:   jsCode,
-		effect:    consumedCode,
-		secrets:   []string{c.account.secret},
-		newAnswer: func() wire.Answer { return new(sessionAnswer) },
-	}, "")
+		OneTime:   jsCode,
+		Effect:    consumedCode,
+		Secrets:   []string{c.account.secret},
+		NewAnswer: func() wire.Answer { return new(sessionAnswer) },
+	})
 }
 
 // CheckSessionKey asks WeChat whether key is still the session_key of the user
@@ -126,9 +128,9 @@ func (c *Client) code2Session(ctx context.Context, jsCode string) (wire.Answer, 
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/checkSessionKey.html
 func (c *Client) CheckSessionKey(ctx context.Context, openid string, key SessionKey) error {
-	_, err := c.callSigned(ctx, openid, key, &request{
-		path:      pathCheckSession,
-		newAnswer: func() wire.Answer { return new(checkSessionAnswer) },
+	_, err := c.callSigned(ctx, openid, key, &transport.Request{
+		Path:      pathCheckSession,
+		NewAnswer: func() wire.Answer { return new(checkSessionAnswer) },
 	})
 	return err
 }
@@ -150,10 +152,10 @@ func (a *checkSessionAnswer) Complete() bool { return a.ErrCode.Present }
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/ResetUserSessionKey.html
 func (c *Client) ResetUserSessionKey(ctx context.Context, openid string, key SessionKey) (*Session, error) {
-	answer, err := c.callSigned(ctx, openid, key, &request{
-		path:      pathResetUserSessionKey,
-		effect:    "reset the session_key",
-		newAnswer: func() wire.Answer { return new(sessionAnswer) },
+	answer, err := c.callSigned(ctx, openid, key, &transport.Request{
+		Path:      pathResetUserSessionKey,
+		Effect:    "reset the session_key",
+		NewAnswer: func() wire.Answer { return new(sessionAnswer) },
 	})
 	if err != nil {
 		return nil, err
@@ -163,7 +165,7 @@ func (c *Client) ResetUserSessionKey(ctx context.Context, openid string, key Ses
 
 // callSigned sends req as a GET with the user's openid and, in place of the
 // session_key, a signature that proves its possession.
-func (c *Client) callSigned(ctx context.Context, openid string, key SessionKey, req *request) (wire.Answer, error) {
+func (c *Client) callSigned(ctx context.Context, openid string, key SessionKey, req *transport.Request) (wire.Answer, error) {
 	if err := c.check(ctx); err != nil {
 		return nil, err
 	}
@@ -174,14 +176,14 @@ func (c *Client) callSigned(ctx context.Context, openid string, key SessionKey, 
 		return nil, invalid("key", "is empty")
 	}
 	signature := sessionSignature(key)
-	req.method = http.MethodGet
-	req.query = url.Values{
+	req.Method = http.MethodGet
+	req.Query = url.Values{
 		"openid":     {openid},
 		"signature":  {signature},
 		"sig_method": {"hmac_sha256"},
 	}.Encode()
-	req.secrets = []string{string(key), signature}
-	return c.caller.call(ctx, req)
+	req.Secrets = []string{string(key), signature}
+	return c.api.call(ctx, req)
 }
 
 // sessionSignature is the HMAC-SHA256 of the empty string. WeChat keys it with

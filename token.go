@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/wxphone/wxphone/internal/redact"
+	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -26,9 +28,9 @@ type Token struct {
 // String returns the expiry and "[REDACTED]" for the token.
 func (t Token) String() string {
 	if t.ExpiresAt.IsZero() {
-		return redacted
+		return redact.Mark
 	}
-	return redacted + " until " + t.ExpiresAt.UTC().Format(time.RFC3339)
+	return redact.Mark + " until " + t.ExpiresAt.UTC().Format(time.RFC3339)
 }
 
 // Format implements [fmt.Formatter]: no verb prints the token.
@@ -93,8 +95,9 @@ func (a *tokenAnswer) token(asked time.Time) Token {
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-access-token/getStableAccessToken.html
 type stableSource struct {
-	gateway *gateway
+	sender  *transport.Sender
 	account *account
+	retries int
 }
 
 func (s *stableSource) Token(ctx context.Context) (Token, error) { return s.fetch(ctx, false) }
@@ -104,43 +107,48 @@ func (s *stableSource) forceToken(ctx context.Context) (Token, error) { return s
 
 func (s *stableSource) fetch(ctx context.Context, force bool) (Token, error) {
 	body := wire.Object("grant_type", "client_credential", "appid", s.account.appID, "secret", s.account.secret)
+	retries := s.retries
 	if force {
 		body = append(body[:len(body)-1], `,"force_refresh":true}`...)
+		retries = 0 // each attempt counts against the day's quota
 	}
-	return fetchToken(ctx, s.gateway, &request{
-		method:  http.MethodPost,
-		path:    pathStableToken,
-		body:    body,
-		noRetry: force,
-		secrets: []string{s.account.secret},
+	return fetchToken(ctx, s.sender, &transport.Request{
+		Method:  http.MethodPost,
+		Path:    pathStableToken,
+		Body:    body,
+		Retries: retries,
+		Secrets: []string{s.account.secret},
 	})
 }
 
 // classicSource fetches from /cgi-bin/token, where every fetch makes a new
 // token and retires the one before.
 type classicSource struct {
-	gateway *gateway
+	sender  *transport.Sender
 	account *account
+	retries int
 }
 
 func (s *classicSource) Token(ctx context.Context) (Token, error) {
-	return fetchToken(ctx, s.gateway, &request{
-		method: http.MethodGet,
-		path:   pathClassicToken,
-		query: url.Values{
+	return fetchToken(ctx, s.sender, &transport.Request{
+		Method: http.MethodGet,
+		Path:   pathClassicToken,
+		Query: url.Values{
 			"grant_type": {"client_credential"},
 			"appid":      {s.account.appID},
 			"secret":     {s.account.secret},
 		}.Encode(),
-		secrets: []string{s.account.secret},
+		Retries: s.retries,
+		Secrets: []string{s.account.secret},
 	})
 }
 
-func fetchToken(ctx context.Context, g *gateway, req *request) (Token, error) {
-	req.newAnswer = func() wire.Answer { return new(tokenAnswer) }
-	answer, err := g.do(ctx, req, "")
+func fetchToken(ctx context.Context, sender *transport.Sender, req *transport.Request) (Token, error) {
+	req.NewAnswer = func() wire.Answer { return new(tokenAnswer) }
+	var progress transport.Progress
+	answer, err := sender.Send(ctx, req, "", &progress)
 	if err != nil {
 		return Token{}, err
 	}
-	return answer.(*tokenAnswer).token(req.sentAt), nil
+	return answer.(*tokenAnswer).token(progress.SentAt), nil
 }

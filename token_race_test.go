@@ -4,14 +4,9 @@ package wxphone_test
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"net/http/httptrace"
-	"os"
-	"os/exec"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -239,82 +234,4 @@ func TestCallersTraceHooksAreNotCalledAfterItsReturn(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, server.TokenFetches())
 	assert.Zero(t, hooks)
-}
-
-// panickingHandler is a log handler with a bug.
-type panickingHandler struct{ records *atomic.Int32 }
-
-func (panickingHandler) Enabled(context.Context, slog.Level) bool { return true }
-func (h panickingHandler) Handle(context.Context, slog.Record) error {
-	h.records.Add(1)
-	panic("a bug in the log handler")
-}
-func (h panickingHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h panickingHandler) WithGroup(string) slog.Handler      { return h }
-
-func TestLogHandlerThatPanicsInAFlightStopsNobody(t *testing.T) {
-	t.Parallel()
-	down := errors.New("down")
-	for name, failure := range map[string]error{"fetched": nil, "not fetched": down} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				records := new(atomic.Int32)
-				source := &countingSource{life: time.Hour, delay: time.Second, err: failure}
-				tokens := wxphone.CacheTokens(source, wxphone.WithCacheLogger(slog.New(panickingHandler{records})))
-				var group sync.WaitGroup
-				for range 10 {
-					group.Go(func() {
-						_, err := tokens.Token(t.Context())
-						assert.ErrorIs(t, err, failure)
-					})
-				}
-				group.Wait()
-				synctest.Wait()
-				assert.EqualValues(t, 1, records.Load())
-				time.Sleep(time.Minute)
-				source.set(nil, "")
-				assert.NotEmpty(t, accessToken(t, tokens), "the cache works on")
-			})
-		})
-	}
-}
-
-func TestLogHandlerThatPanicsDoesNotKeepARefusalFromTheSource(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		source := &rotatingSource{}
-		tokens := wxphone.CacheTokens(source, wxphone.WithCacheLogger(slog.New(panickingHandler{new(atomic.Int32)})))
-		refused := accessToken(t, tokens)
-		_ = tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), refused)
-		assert.Equal(t, []string{refused}, source.wasTold())
-		assertNeverServed(t, tokens, refused)
-	})
-}
-
-// A flight that its source never ends is landed by a timer. A panic there would
-// take the process along, so the test is a process of its own.
-func TestLogHandlerThatPanicsWhenAFlightTimesOutDoesNotKillTheProcess(t *testing.T) {
-	t.Parallel()
-	const inChild = "WXPHONE_TEST_TIMED_OUT_FLIGHT"
-	if os.Getenv(inChild) == "" {
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.count=1")
-		child.Env = append(os.Environ(), inChild+"=1")
-		out, err := child.CombinedOutput()
-		require.NoError(t, err, "%.2000s", out)
-		return
-	}
-	synctest.Test(t, func(t *testing.T) {
-		records := new(atomic.Int32)
-		release := make(chan struct{})
-		tokens := wxphone.CacheTokens(wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
-			<-release
-			return wxphone.Token{}, nil
-		}), wxphone.WithCacheLogger(slog.New(panickingHandler{records})))
-		_, err := tokens.Token(t.Context())
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		close(release)
-		synctest.Wait()
-		assert.EqualValues(t, 1, records.Load())
-	})
 }

@@ -2,16 +2,18 @@ package wxphone
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
+	"io"
+	"log/slog"
 	"time"
+
+	"github.com/wxphone/wxphone/internal/tokencache"
 )
 
 // ErrTokenNotFound is what a [TokenStore] returns for a key that it has no
 // token for. An error that wraps it is a miss too, and is logged: return one
 // for a value that cannot be read.
-var ErrTokenNotFound = errors.New("wxphone: no token in the store")
+var ErrTokenNotFound = tokencache.ErrNotFound
 
 // TokenStore keeps tokens where several processes find them: in Redis, etcd or
 // a database. [github.com/wxphone/wxphone/redisstore] is one, and
@@ -44,16 +46,20 @@ type TokenLocker interface {
 	TryLock(ctx context.Context, key string, ttl time.Duration) (unlock func(context.Context) error, ok bool, err error)
 }
 
-const (
-	// storeTimeout bounds each call of a store: one that hangs is down.
-	storeTimeout = time.Second
+// CacheOption changes how [CacheTokens] works.
+type CacheOption func(*tokenCache)
 
-	// lockLease is how long the others wait for a process that died with the
-	// lock. A fetch under the lock must end before it.
-	lockLease    = 15 * time.Second
-	lockedFetch  = 12 * time.Second
-	pollInterval = 100 * time.Millisecond
-)
+// WithCacheLogger logs refreshes and their failures to l. No record holds a
+// token.
+func WithCacheLogger(l *slog.Logger) CacheOption {
+	return func(c *tokenCache) {
+		if l == nil {
+			c.broken = invalid("WithCacheLogger", "has a nil logger")
+			return
+		}
+		c.log = l
+	}
+}
 
 // WithCacheStore shares the cached token with other processes through store,
 // under key. The fetch is done by one process at a time if store is a
@@ -74,173 +80,125 @@ func WithCacheStore(store TokenStore, key string) CacheOption {
 	}
 }
 
-// withExclusiveFetch marks a source whose every fetch retires the token before,
-// so that without the store no process may fetch for itself.
-func withExclusiveFetch() CacheOption { return func(c *tokenCache) { c.exclusive = true } }
+// CacheTokens returns a [TokenSource] that asks src only when it has to:
+//
+//   - A fresh token is handed out without a lock.
+//   - Four to two minutes before expiry one call starts a refresh in the
+//     background, and nobody waits for it.
+//   - Without a valid token, all callers wait for the same fetch, each no
+//     longer than its own context; a caller that gives up does not end it.
+//   - After a failed fetch the source is left alone for a second, then two,
+//     up to a minute. An expired token is never handed out.
+//   - A token without expiry serves the callers that wait for it and is not
+//     kept.
+//
+// The result is a [TokenInvalidator] too: a token that WeChat refused is
+// replaced, and src is told if it is a TokenInvalidator itself. If src hands
+// the refused token out again, it is served, and further refusals of it are
+// ignored for 30 seconds.
+//
+// src is called with a context of the cache's own, which has no caller's
+// values.
+func CacheTokens(src TokenSource, opts ...CacheOption) TokenSource {
+	return newTokenCache(src, opts...)
+}
 
-// obtain returns a token from the store or the source. considered is true if
-// the token is the one that WeChat refused, and all was done that could be
-// done about it.
-func (c *tokenCache) obtain(ctx context.Context) (token Token, considered bool, err error) {
-	if c.store == nil {
-		return c.fetch(ctx)
+// tokenCache is what CacheTokens describes.
+type tokenCache struct {
+	cache  *tokencache.Cache
+	broken error // what was wrong with the options
+
+	log   *slog.Logger
+	store TokenStore // nil for this process alone
+	key   string
+}
+
+func newTokenCache(src TokenSource, opts ...CacheOption) *tokenCache {
+	c := &tokenCache{log: slog.New(discard{})}
+	if f, ok := src.(TokenSourceFunc); src == nil || ok && f == nil {
+		c.broken = invalid("CacheTokens", "has a nil source")
+		return c
 	}
-	for {
-		token, err = c.load(ctx)
-		if err == nil {
-			return token, false, nil
+	for _, opt := range opts {
+		if opt == nil {
+			c.broken = invalid("CacheTokens", "has a nil option")
+			continue
 		}
-		if !errors.Is(err, ErrTokenNotFound) {
-			return c.withoutStore(ctx, err)
+		opt(c)
+	}
+	c.cache = tokencache.New(tokencache.Config{Source: cachedSource(src), Store: cachedStore(c.store, c.key), Log: c.log})
+	return c
+}
+
+// Format keeps the tokens out of what fmt prints.
+func (c *tokenCache) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "wxphone.CacheTokens") }
+
+// Token implements [TokenSource].
+func (c *tokenCache) Token(ctx context.Context) (Token, error) {
+	if ctx == nil || c.broken != nil {
+		return Token{}, c.check(ctx)
+	}
+	token, err := c.cache.Token(ctx)
+	return Token(token), err
+}
+
+// InvalidateToken implements [TokenInvalidator].
+func (c *tokenCache) InvalidateToken(ctx context.Context, rejected string) error {
+	if err := c.check(ctx); err != nil {
+		return err
+	}
+	return c.cache.Refused(ctx, rejected)
+}
+
+func (c *tokenCache) check(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("ctx", "is nil")
+	}
+	return c.broken
+}
+
+// forcer is a source that can make WeChat replace a token that is still valid
+// to it.
+type forcer interface {
+	forceToken(ctx context.Context) (Token, error)
+}
+
+// cachedSource is src as the cache calls it.
+func cachedSource(src TokenSource) tokencache.Source {
+	source := tokencache.Source{Token: cachedToken(src.Token)}
+	if invalidator, ok := src.(TokenInvalidator); ok {
+		source.Refused = invalidator.InvalidateToken
+	}
+	if able, ok := src.(forcer); ok {
+		source.Force = cachedToken(able.forceToken)
+	}
+	_, source.Exclusive = src.(*classicSource)
+	return source
+}
+
+func cachedToken(get func(context.Context) (Token, error)) func(context.Context) (tokencache.Token, error) {
+	return func(ctx context.Context) (tokencache.Token, error) {
+		token, err := get(ctx)
+		return tokencache.Token(token), err
+	}
+}
+
+// cachedStore is what store has under key, as the cache calls it.
+func cachedStore(store TokenStore, key string) tokencache.Store {
+	if store == nil {
+		return tokencache.Store{}
+	}
+	one := tokencache.Store{
+		Load: cachedToken(func(ctx context.Context) (Token, error) { return store.Load(ctx, key) }),
+		Save: func(ctx context.Context, token tokencache.Token) error { return store.Save(ctx, key, Token(token)) },
+		DeleteIf: func(ctx context.Context, accessToken string) error {
+			return store.DeleteIf(ctx, key, accessToken)
+		},
+	}
+	if locker, ok := store.(TokenLocker); ok {
+		one.TryLock = func(ctx context.Context, ttl time.Duration) (func(context.Context) error, bool, error) {
+			return locker.TryLock(ctx, key, ttl)
 		}
-		unlock, ok, err := c.lock(ctx)
-		if err != nil {
-			return c.withoutStore(ctx, err)
-		}
-		if ok {
-			return c.fetchLocked(ctx, unlock)
-		}
-		if err := sleep(ctx, pollInterval/2+rand.N(pollInterval)); err != nil { //nolint:gosec // spreads load, guards nothing
-			return Token{}, false, fmt.Errorf("wxphone: another process holds the lock of the token store: %w", err)
-		}
 	}
-}
-
-// withoutStore fetches although the store is down, unless that would retire
-// the token which the other processes work with.
-func (c *tokenCache) withoutStore(ctx context.Context, down error) (Token, bool, error) {
-	if c.exclusive {
-		return Token{}, false, fmt.Errorf("wxphone: token store: %w; without it, fetching a classic token would retire the other processes' token", down)
-	}
-	c.log.WarnContext(ctx, "wxphone: token store is down, fetching without it", "error", down)
-	return c.fetch(ctx)
-}
-
-// fetchLocked fetches and saves under the lock. Another process may have done
-// both between this one's look into the store and its lock.
-func (c *tokenCache) fetchLocked(ctx context.Context, unlock func(context.Context) error) (Token, bool, error) {
-	defer c.unlock(ctx, unlock)
-	token, err := c.load(ctx)
-	if err == nil {
-		return token, false, nil
-	}
-	if !errors.Is(err, ErrTokenNotFound) {
-		return c.withoutStore(ctx, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, lockedFetch)
-	defer cancel()
-	token, considered, err := c.fetch(ctx)
-	if err != nil {
-		return token, considered, err
-	}
-	if !considered && checkFetched(token, time.Now()) == nil && !token.ExpiresAt.IsZero() {
-		_, err := within(ctx, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, c.store.Save(ctx, c.key, token)
-		})
-		if err != nil {
-			c.log.WarnContext(ctx, "wxphone: access_token not saved in the token store", "error", err)
-		}
-	}
-	return token, considered, nil
-}
-
-// load returns the store's token if it is of use, or an error that matches
-// ErrTokenNotFound if it has none, or else why the store is down.
-func (c *tokenCache) load(ctx context.Context) (Token, error) {
-	token, err := within(ctx, func(ctx context.Context) (Token, error) { return c.store.Load(ctx, c.key) })
-	switch {
-	case err == nil:
-		err = c.checkStored(token)
-	case err != ErrTokenNotFound && errors.Is(err, ErrTokenNotFound): //nolint:errorlint // only a bare miss says nothing
-		c.log.WarnContext(ctx, "wxphone: unreadable token in the token store", "error", err)
-	}
-	return token, err
-}
-
-// checkStored passes over what is worse than a fetch: a token that is refused,
-// already known, expired, or that no sound process can have saved.
-func (c *tokenCache) checkStored(token Token) error {
-	c.mu.Lock()
-	rejected, current := c.rejected, c.current.Load()
-	c.mu.Unlock()
-	now := time.Now()
-	switch {
-	case token.AccessToken == "", token.ExpiresAt.IsZero(), token.ExpiresAt.After(now.Add(maxTokenLife)):
-		c.log.Warn("wxphone: passed over a token in the token store that is empty or has no sensible expiry")
-		return ErrTokenNotFound
-	case token.AccessToken == rejected, !now.Before(token.ExpiresAt):
-		return ErrTokenNotFound
-	case current != nil && token.AccessToken == current.token.AccessToken:
-		return ErrTokenNotFound
-	}
-	return nil
-}
-
-// lock takes the store's lock. A store without one is always locked.
-func (c *tokenCache) lock(ctx context.Context) (unlock func(context.Context) error, ok bool, err error) {
-	locker, able := c.store.(TokenLocker)
-	if !able {
-		return func(context.Context) error { return nil }, true, nil
-	}
-	type lock struct {
-		unlock func(context.Context) error
-		ok     bool
-	}
-	got, err := within(ctx, func(ctx context.Context) (lock, error) {
-		unlock, ok, err := locker.TryLock(ctx, c.key, lockLease)
-		return lock{unlock, ok}, err
-	})
-	return got.unlock, got.ok, err
-}
-
-func (c *tokenCache) unlock(ctx context.Context, unlock func(context.Context) error) {
-	_, err := within(context.WithoutCancel(ctx), func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, unlock(ctx)
-	})
-	if err != nil {
-		c.log.WarnContext(ctx, "wxphone: lock of the token store not released, it ends by itself", "within", lockLease, "error", err)
-	}
-}
-
-// forget takes a refused token out of the store. Failing that does no harm:
-// no process takes back from the store what it knows to be refused.
-func (c *tokenCache) forget(ctx context.Context, rejected string) {
-	if c.store == nil {
-		return
-	}
-	_, err := within(ctx, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, c.store.DeleteIf(ctx, c.key, rejected)
-	})
-	if err != nil {
-		c.log.WarnContext(ctx, "wxphone: refused access_token not deleted from the token store", "error", err)
-	}
-}
-
-// within calls a store's method and waits for it no longer than storeTimeout,
-// even if the method ignores its context or panics.
-func within[T any](ctx context.Context, method func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	go func() {
-		var r result
-		defer func() {
-			if v := recover(); v != nil {
-				r.err = fmt.Errorf("wxphone: the token store panicked: %s", describePanic(v))
-			}
-			done <- r
-		}()
-		r.value, r.err = method(ctx)
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		var none T
-		return none, fmt.Errorf("wxphone: the token store does not answer: %w", ctx.Err())
-	}
+	return one
 }

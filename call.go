@@ -1,0 +1,124 @@
+package wxphone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/wxphone/wxphone/internal/redact"
+	"github.com/wxphone/wxphone/internal/transport"
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+// Call is one HTTP exchange with WeChat, as [WithObserver] reports it. It
+// holds no secret and no phone number.
+type Call struct {
+	// Endpoint is the path of the API: "/wxa/business/getuserphonenumber".
+	Endpoint string
+	// Host is the host that was asked: "api.weixin.qq.com".
+	Host string
+	// Attempt counts a call's exchanges from 1, over its retries, fallback
+	// hosts and the repeat after a refused token.
+	Attempt int
+	// Duration is the time from before the request to after the whole answer.
+	Duration time.Duration
+	// HTTPStatus is the answer's status, 0 if none came.
+	HTTPStatus int
+	// Code is WeChat's errcode, 0 on success and when no errcode came.
+	Code int
+	// RID is WeChat's id of the request, mostly known of failures only.
+	RID string
+	// Err is what the exchange failed with, or nil.
+	Err error
+}
+
+// api calls WeChat's APIs with an access_token.
+type api struct {
+	sender     *transport.Sender
+	tokens     TokenSource // nil where calls carry no access_token
+	maxRetries int
+}
+
+// call sends req to WeChat: with a token, with retries, and a second time with
+// a fresh token if WeChat refused the first.
+func (a *api) call(ctx context.Context, req *transport.Request) (wire.Answer, error) {
+	req.Retries = a.maxRetries
+	var progress transport.Progress
+	if a.tokens == nil {
+		return a.sender.Send(ctx, req, "", &progress)
+	}
+	token, err := a.token(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := a.sender.Send(ctx, req, token, &progress)
+	if !isTokenRefused(err) {
+		return answer, err
+	}
+	next, refreshErr := a.replaceToken(ctx, req, token)
+	if refreshErr != nil {
+		return nil, fmt.Errorf("%w; it was needed because of: %w", refreshErr, err)
+	}
+	if next == token {
+		return nil, err
+	}
+	a.sender.Log.WarnContext(ctx, "wxphone: repeating the call with a fresh access_token",
+		"endpoint", req.Path, "error", err)
+	return a.sender.Send(ctx, req, next, &progress)
+}
+
+func (a *api) token(ctx context.Context, req *transport.Request) (string, error) {
+	token, err := a.tokens.Token(ctx)
+	if err != nil {
+		return "", fmt.Errorf("wxphone: %s: no access_token: %w", req.Path, err)
+	}
+	if token.AccessToken == "" {
+		return "", fmt.Errorf("wxphone: %s: no access_token: the token source returned an empty one", req.Path)
+	}
+	return token.AccessToken, nil
+}
+
+func (a *api) replaceToken(ctx context.Context, req *transport.Request, rejected string) (string, error) {
+	if invalidator, ok := a.tokens.(TokenInvalidator); ok {
+		if err := invalidator.InvalidateToken(ctx, rejected); err != nil {
+			return "", fmt.Errorf("wxphone: %s: refused access_token not replaced: %w",
+				req.Path, redact.Error(err, []string{rejected}))
+		}
+	}
+	return a.token(ctx, req)
+}
+
+// callWithoutToken sends req to one of the APIs that take no access_token.
+func (a *api) callWithoutToken(ctx context.Context, req *transport.Request) (wire.Answer, error) {
+	req.Retries = a.maxRetries
+	return a.sender.Send(ctx, req, "", new(transport.Progress))
+}
+
+// isTokenRefused includes 41001, "access_token missing": where a token was
+// sent, a fresh one may arrive.
+func isTokenRefused(err error) bool {
+	if err == nil {
+		return false
+	}
+	var refusal *APIError
+	return errors.As(err, &refusal) &&
+		(refusal.Kind() == KindTokenRejected || refusal.Code == 41001 || isComponentTokenRefused(refusal))
+}
+
+// consumedCode is the effect of redeeming a code.
+const consumedCode = "consumed the code"
+
+// transportErrors makes internal/transport's errors those of this package.
+var transportErrors = transport.Errors{
+	Refused: func(r transport.Refusal) (error, bool) { //nolint:revive,staticcheck // the error is what it makes
+		err := &APIError{Endpoint: r.Endpoint, Code: r.Code, Message: r.Message, RID: r.RID, HTTPStatus: r.HTTPStatus}
+		if err.Kind() == KindCodeRejected {
+			err.hint = codeHint(r.Endpoint, r.OneTime)
+		}
+		return err, err.Kind() == KindTransient
+	},
+	NotAnswer: func(endpoint string, httpStatus int, snippet string) error {
+		return &ResponseError{Endpoint: endpoint, HTTPStatus: httpStatus, Snippet: snippet}
+	},
+}

@@ -1,0 +1,222 @@
+package tokencache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/wxphone/wxphone/internal/guarded"
+)
+
+// ErrNotFound is returned by [Store.Load] if there is no token.
+var ErrNotFound = errors.New("wxphone: no token in the store")
+
+// Store keeps one token where several processes find it. Without one, its
+// functions are nil.
+type Store struct {
+	// Load returns the token, or an error that matches [ErrNotFound].
+	Load func(context.Context) (Token, error)
+	// Save keeps token until it expires.
+	Save func(ctx context.Context, token Token) error
+	// DeleteIf deletes the token if it still is accessToken.
+	DeleteIf func(ctx context.Context, accessToken string) error
+	// TryLock lets one process at a time fetch. It is nil if the store has no
+	// lock.
+	TryLock func(ctx context.Context, ttl time.Duration) (unlock func(context.Context) error, ok bool, err error)
+}
+
+const (
+	// storeLimit bounds each call of a store: one that hangs is down.
+	storeLimit = time.Second
+
+	// lockLease is how long the others wait for a process that died with the
+	// lock. A fetch under the lock must end before it.
+	lockLease    = 15 * time.Second
+	lockedFetch  = 12 * time.Second
+	pollInterval = 100 * time.Millisecond
+
+	// maxLife is the longest life that a stored token may claim; WeChat's is
+	// two hours.
+	maxLife = 24 * time.Hour
+)
+
+// obtain returns a token from the store or the source. told is the token that
+// both know to be refused; it is returned only if nothing better is to be had.
+func (c *Cache) obtain(ctx context.Context, f *flight, told string) (Token, error) {
+	switch {
+	case c.store.Load == nil:
+		return c.fetch(ctx, told)
+	case f.look:
+		return c.load(ctx)
+	}
+	for {
+		token, err := c.load(ctx)
+		if err == nil {
+			return token, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return c.fetchWithoutStore(ctx, told, err)
+		}
+		unlock, ok, err := c.lock(ctx)
+		if err != nil {
+			return c.fetchWithoutStore(ctx, told, err)
+		}
+		if ok {
+			return c.fetchLocked(ctx, told, unlock)
+		}
+		if err := sleep(ctx, pollInterval/2+rand.N(pollInterval)); err != nil { //nolint:gosec // spreads load, guards nothing
+			return Token{}, fmt.Errorf("wxphone: another process holds the lock of the token store: %w", err)
+		}
+	}
+}
+
+// fetch asks the source, and has it forced to make another token if it hands
+// the refused one out again.
+func (c *Cache) fetch(ctx context.Context, told string) (Token, error) {
+	token, err := guarded.Call(ctx, &c.sourceCode, c.source.Token)
+	if err != nil || told == "" || token.AccessToken != told || !c.mayForce() {
+		return token, err
+	}
+	return c.force(ctx, token), nil
+}
+
+// mayForce takes a forced refresh from the day's if the source can do one.
+func (c *Cache) mayForce() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.source.Force != nil && c.state.force(time.Now())
+}
+
+// forcePause is the time given to another process's forced refresh.
+const forcePause = time.Second
+
+// force returns the token of a forced refresh. If that fails, the account's
+// quota may have gone to another process, whose fresh token WeChat then hands
+// out the plain way. If it does not, the refused one is returned: WeChat may
+// take it yet, and no token takes no call anywhere.
+func (c *Cache) force(ctx context.Context, refused Token) Token {
+	c.log.WarnContext(ctx, "wxphone: WeChat handed out the refused access_token again, forcing a refresh")
+	token, err := guarded.Call(ctx, &c.sourceCode, c.source.Force)
+	if err == nil {
+		return token
+	}
+	c.log.WarnContext(ctx, "wxphone: forced refresh failed", "error", err)
+	if sleep(ctx, forcePause) != nil {
+		return refused
+	}
+	if token, err = guarded.Call(ctx, &c.sourceCode, c.source.Token); err != nil {
+		return refused
+	}
+	return token
+}
+
+// fetchWithoutStore fetches although the store is down, unless that would
+// retire the token which the other processes work with.
+func (c *Cache) fetchWithoutStore(ctx context.Context, told string, down error) (Token, error) {
+	if c.source.Exclusive {
+		return Token{}, fmt.Errorf("wxphone: token store: %w; without it, fetching a classic token would retire the other processes' token", down)
+	}
+	c.log.WarnContext(ctx, "wxphone: token store is down, fetching without it", "error", down)
+	return c.fetch(ctx, told)
+}
+
+// fetchLocked fetches and saves under the lock. Another process may have done
+// both between this one's look into the store and its lock.
+func (c *Cache) fetchLocked(ctx context.Context, told string, unlock func(context.Context) error) (Token, error) {
+	defer c.unlock(ctx, unlock)
+	token, err := c.load(ctx)
+	if err == nil {
+		return token, nil
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return c.fetchWithoutStore(ctx, told, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lockedFetch)
+	defer cancel()
+	token, err = c.fetch(ctx, told)
+	if err != nil {
+		return token, err
+	}
+	if token.AccessToken != told && check(time.Now(), token) == nil && !token.ExpiresAt.IsZero() {
+		c.save(ctx, token)
+	}
+	return token, nil
+}
+
+func (c *Cache) save(ctx context.Context, token Token) {
+	err := guarded.Do(ctx, &c.storeCode, func(ctx context.Context) error { return c.store.Save(ctx, token) })
+	if err != nil {
+		c.log.WarnContext(ctx, "wxphone: access_token not saved in the token store", "error", err)
+	}
+}
+
+// load returns the store's token if it is of use, or an error that matches
+// ErrNotFound if it has none, or else why the store is down.
+func (c *Cache) load(ctx context.Context) (Token, error) {
+	token, err := guarded.Call(ctx, &c.storeCode, c.store.Load)
+	if err != nil {
+		if err != ErrNotFound && errors.Is(err, ErrNotFound) { //nolint:errorlint // only a bare miss says nothing
+			c.log.WarnContext(ctx, "wxphone: unreadable token in the token store", "error", err)
+		}
+		return Token{}, err
+	}
+	now := time.Now()
+	if token.AccessToken == "" || token.ExpiresAt.IsZero() || token.ExpiresAt.After(now.Add(maxLife)) {
+		c.log.WarnContext(ctx, "wxphone: passed over a token in the token store that is empty or has no sensible expiry")
+		return Token{}, ErrNotFound
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.state.usable(now, token) {
+		return Token{}, ErrNotFound
+	}
+	return token, nil
+}
+
+// lock takes the store's lock. A store without one is always locked.
+func (c *Cache) lock(ctx context.Context) (unlock func(context.Context) error, ok bool, err error) {
+	if c.store.TryLock == nil {
+		return func(context.Context) error { return nil }, true, nil
+	}
+	type lock struct {
+		unlock func(context.Context) error
+		ok     bool
+	}
+	got, err := guarded.Call(ctx, &c.storeCode, func(ctx context.Context) (lock, error) {
+		unlock, ok, err := c.store.TryLock(ctx, lockLease)
+		return lock{unlock, ok}, err
+	})
+	return got.unlock, got.ok, err
+}
+
+func (c *Cache) unlock(ctx context.Context, unlock func(context.Context) error) {
+	err := guarded.Do(context.WithoutCancel(ctx), &c.storeCode, unlock)
+	if err != nil {
+		c.log.WarnContext(ctx, "wxphone: lock of the token store not released, it ends by itself", "within", lockLease, "error", err)
+	}
+}
+
+// forget takes a refused token out of the store. Failing that does no harm:
+// no process takes back from the store what it knows to be refused.
+func (c *Cache) forget(ctx context.Context, refused string) {
+	if c.store.DeleteIf == nil {
+		return
+	}
+	err := guarded.Do(ctx, &c.storeCode, func(ctx context.Context) error { return c.store.DeleteIf(ctx, refused) })
+	if err != nil {
+		c.log.WarnContext(ctx, "wxphone: refused access_token not deleted from the token store", "error", err)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,187 @@
+// Package transport sends one request to WeChat and brings its answer: over
+// the hosts that there are, and again where another attempt can save the call.
+// It knows nothing of where access_tokens come from.
+//
+// [Sender.Send] runs the attempts of a call. An attempt goes to one host after
+// another as long as no connection is made (hosts.go). An exchange is one HTTP
+// request at one host; it follows the request onto the wire, because what may
+// be done after a failure depends on what was sent (exchange.go).
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/wxphone/wxphone/internal/apisec"
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+const (
+	firstBackoff = 150 * time.Millisecond
+	maxBackoff   = 2 * time.Second
+)
+
+// Sender sends the requests of one account.
+type Sender struct {
+	HTTP    *http.Client
+	Hosts   *Hosts
+	Log     *slog.Logger
+	Observe func(context.Context, Exchange) // or nil
+	Errors  Errors
+
+	AppID    string
+	Security *apisec.Scheme // nil without API security
+}
+
+// Errors makes the errors that are types of the package above.
+type Errors struct {
+	// Refused is an errcode. busy means that the same request may succeed in a
+	// moment.
+	Refused func(Refusal) (err error, busy bool) //nolint:revive,staticcheck // the error is what it makes
+	// NotAnswer is an answer that is not WeChat's JSON. The snippet of its body
+	// holds no secret.
+	NotAnswer func(endpoint string, httpStatus int, snippet string) error
+}
+
+// Refusal is an errcode that WeChat answered with. Message and RID hold no
+// secret.
+type Refusal struct {
+	Endpoint   string
+	Code       int
+	Message    string
+	RID        string
+	HTTPStatus int
+	// OneTime is the code that was sent. It is for looking at, not for showing.
+	OneTime string
+}
+
+// Exchange is one HTTP exchange with WeChat. It holds no secret.
+type Exchange struct {
+	Endpoint   string
+	Host       string
+	Attempt    int
+	Duration   time.Duration
+	HTTPStatus int
+	Code       int
+	RID        string
+	Err        error
+}
+
+// Request describes a call of one of WeChat's APIs. It does not change while
+// the call is under way.
+type Request struct {
+	Method string
+	Path   string // with its slash, as errors and observers show it
+	Query  string // escaped, without the access_token
+	// TokenName is the query parameter of the token where it is not
+	// access_token.
+	TokenName string
+	Body      []byte   // JSON, or nil
+	OneTime   string   // the code that WeChat takes only once
+	Effect    string   // what WeChat does only once, as in "consumed the code"
+	Secrets   []string // what else no error may tell
+	Secured   bool     // one of the APIs that API security applies to
+	Retries   int      // how often to try again after a failure that passes
+	// NewAnswer makes the fresh value that an attempt's answer is read into.
+	NewAnswer func() wire.Answer
+}
+
+// Progress is what has become of a call so far. A call that is sent again with
+// another token goes on with the same Progress.
+type Progress struct {
+	SentAt time.Time // when the last exchange began
+
+	exchanges int      // begun
+	retries   int      // used up
+	taken     *failure // the first that may have come after the effect
+}
+
+// Send returns WeChat's answer to req, sent with token if it has one. It tries
+// again what may pass, within ctx.
+func (s *Sender) Send(ctx context.Context, req *Request, token string, progress *Progress) (wire.Answer, error) {
+	for {
+		answer, failed := s.tryHosts(ctx, req, token, progress)
+		if failed == nil {
+			return answer, nil
+		}
+		if failed.mayHaveTaken && req.Effect != "" && progress.taken == nil {
+			progress.taken = failed
+		}
+		switch {
+		case !failed.retry:
+			return nil, progress.withEffect(req, failed)
+		case ctx.Err() != nil:
+			return nil, progress.interrupted(ctx, req, failed)
+		case progress.retries >= req.Retries:
+			return nil, progress.withEffect(req, failed)
+		case failed.reused && progress.retries+1 >= req.Retries:
+			// The pool may be full of connections that are dead like this one.
+			// The last attempt must not meet another.
+			s.HTTP.CloseIdleConnections()
+		}
+		if err := s.pause(ctx, req, progress, failed); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// withEffect adds to a call's last error that its code may be gone: whoever
+// handles the error must not count on the code.
+func (p *Progress) withEffect(req *Request, failed *failure) error {
+	switch {
+	case p.taken == nil, failed.code != 0 && failed.code == p.taken.code:
+		return failed.err // which says all there is to say
+	case p.taken == failed:
+		return fmt.Errorf("%w; WeChat may have %s all the same", failed.err, req.Effect)
+	}
+	return fmt.Errorf("%w; the first attempt may have %s, it had failed with: %w", failed.err, req.Effect, p.taken.err)
+}
+
+// interrupted is the error of a call whose context ended during an attempt.
+func (p *Progress) interrupted(ctx context.Context, req *Request, failed *failure) error {
+	if errors.Is(failed.err, ctx.Err()) {
+		return p.withEffect(req, failed)
+	}
+	return fmt.Errorf("wxphone: %s: %w after: %w", req.Path, ctx.Err(), p.withEffect(req, failed))
+}
+
+// pause waits before the next attempt, or returns an error that wraps both the
+// context's and the last answer's.
+func (s *Sender) pause(ctx context.Context, req *Request, progress *Progress, failed *failure) error {
+	wait := Backoff(progress.retries)
+	progress.retries++
+	s.Log.WarnContext(ctx, "wxphone: trying again",
+		"endpoint", req.Path, "attempt", progress.exchanges, "wait", wait, "error", failed.err)
+	if err := Sleep(ctx, wait); err != nil {
+		return fmt.Errorf("wxphone: %s: %w while waiting to try again after: %w", req.Path, err, progress.withEffect(req, failed))
+	}
+	return nil
+}
+
+// Sleep waits for d, or returns the error of ctx if that ends before.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Backoff returns how long to wait before the next try after so many. It
+// doubles, and is spread by half either way, so that the callers of an outage
+// do not come back in step.
+func Backoff(retries int) time.Duration {
+	d := maxBackoff
+	if retries < 4 {
+		d = min(firstBackoff<<retries, maxBackoff)
+	}
+	return d/2 + rand.N(d) //nolint:gosec // spreads load, guards nothing
+}
