@@ -1,4 +1,4 @@
-package wxphone_test
+package doctest
 
 import (
 	"fmt"

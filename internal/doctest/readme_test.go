@@ -1,4 +1,4 @@
-package wxphone_test
+package doctest
 
 import (
 	"errors"
@@ -37,6 +37,15 @@ func readmeGo(t *testing.T) (files, fragments []string) {
 		t.Fatalf("README.md has %d files and %d fragments of Go code; are the blocks still found?", len(files), len(fragments))
 	}
 	return files, fragments
+}
+
+// TestMain runs the tests in the directory of the root module, where the
+// documents are.
+func TestMain(m *testing.M) {
+	if err := os.Chdir(filepath.Join("..", "..")); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
 }
 
 func readFile(t *testing.T, name string) string {

@@ -1,0 +1,2 @@
+// Package doctest holds the documents to the code. It has tests only.
+package doctest
