@@ -1,2 +1,4 @@
-// Package doctest holds the documents to the code. It has tests only.
+// Package doctest checks the documents: README.md, the pages in docs, their
+// Chinese counterparts, and every other Markdown file of this repository. It
+// has tests only.
 package doctest
