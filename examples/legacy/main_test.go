@@ -50,18 +50,18 @@ func TestRunPrintsEveryStep(t *testing.T) {
 	}
 }
 
-func TestREADMEShowsReveal(t *testing.T) {
+func TestDocsShowReveal(t *testing.T) {
 	source, err := os.ReadFile("main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	reveal := regexp.MustCompile(`(?ms)^// reveal .*?^}$`).Find(source)
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "legacy-flow.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if reveal == nil || !strings.Contains(string(readme), string(reveal)) {
-		t.Errorf("README.md does not show:\n%s", reveal)
+	if reveal == nil || !strings.Contains(string(page), string(reveal)) {
+		t.Errorf("docs/legacy-flow.md does not show:\n%s", reveal)
 	}
 }
 
