@@ -22,18 +22,18 @@ var changing = regexp.MustCompile(`127\.0\.0\.1:\d+|rid [0-9a-f-]+`)
 
 func normalise(s string) string { return changing.ReplaceAllString(s, "…") }
 
-func TestFakeRunPrintsWhatREADMEShows(t *testing.T) {
+func TestFakeRunPrintsWhatDocsShow(t *testing.T) {
 	var stdout bytes.Buffer
 	if err := run(context.Background(), nil, noEnv, &stdout); err != nil {
 		t.Fatal(err)
 	}
 
-	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "errors.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(normalise(string(readme)), normalise(stdout.String())) {
-		t.Errorf("README.md does not show this output:\n%s", stdout.String())
+	if !strings.Contains(normalise(string(page)), normalise(stdout.String())) {
+		t.Errorf("docs/errors.md does not show this output:\n%s", stdout.String())
 	}
 }
 

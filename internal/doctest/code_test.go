@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
@@ -95,7 +96,7 @@ func TestProgramsCompileAndTheirTestsPass(t *testing.T) {
 // what the tests of this one require.
 func newUserModule(t *testing.T) string {
 	t.Helper()
-	root, err := os.Getwd()
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,8 +106,8 @@ func newUserModule(t *testing.T) string {
 		t.Fatalf("go.mod does not start with %q", own)
 	}
 	mod = "module example.com/app\n" + strings.TrimPrefix(mod, own) +
-		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %s => %s\n", modulePath, modulePath, strconv.Quote(root))
-	dir := t.TempDir()
+		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %s => %s\n", modulePath, modulePath, strconv.Quote(dir))
+	dir = t.TempDir()
 	writeFile(t, filepath.Join(dir, "go.mod"), mod)
 	writeFile(t, filepath.Join(dir, "go.sum"), readFile(t, "go.sum"))
 	return dir
@@ -181,7 +182,7 @@ func within(imported string, modules []string) bool {
 func inNestedModule(imported string) bool {
 	dir, ok := strings.CutPrefix(imported, modulePath+"/")
 	for ; ok && dir != "."; dir = path.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(filepath.FromSlash(dir), "go.mod")); err == nil {
+		if _, err := fs.Stat(root, path.Join(dir, "go.mod")); err == nil {
 			return true
 		}
 	}
@@ -221,7 +222,7 @@ func testedSources(t *testing.T) []string {
 	}
 	inTests := len(sources)
 	for _, name := range files(t, `^examples/.*\.go$`) {
-		tests, err := filepath.Glob(filepath.Join(filepath.Dir(filepath.FromSlash(name)), "*_test.go"))
+		tests, err := fs.Glob(root, path.Join(path.Dir(name), "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
 		}

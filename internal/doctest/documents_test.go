@@ -24,38 +24,31 @@ var (
 	codeSpan = regexp.MustCompile("`[^`\n]+`")
 )
 
-// TestMain runs the tests in the directory of the root module. All paths are
-// relative to it.
-func TestMain(m *testing.M) {
-	if err := os.Chdir(filepath.Join("..", "..")); err != nil {
-		panic(err)
-	}
-	os.Exit(m.Run())
-}
+// root is the directory of the root module. Names in it have slashes.
+var root = os.DirFS(filepath.Join("..", ".."))
 
 func readFile(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.FromSlash(name))
+	text, err := fs.ReadFile(root, name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
 }
 
-// files returns the slash-separated paths of the files below the root whose
-// path matches pattern.
+// files returns the names of the files whose name matches pattern.
 func files(t *testing.T, pattern string) []string {
 	t.Helper()
 	match := regexp.MustCompile(pattern)
 	var names []string
-	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "node_modules"):
 			return filepath.SkipDir
-		case !entry.IsDir() && match.MatchString(filepath.ToSlash(name)):
-			names = append(names, filepath.ToSlash(name))
+		case !entry.IsDir() && match.MatchString(name):
+			names = append(names, name)
 		}
 		return nil
 	})

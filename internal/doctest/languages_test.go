@@ -2,7 +2,7 @@ package doctest
 
 import (
 	"fmt"
-	"os"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -22,7 +22,7 @@ func forEachPair(t *testing.T, check func(t *testing.T, english, chinese string)
 		t.Run(english, func(t *testing.T) {
 			t.Parallel()
 			for _, name := range []string{english, chinese} {
-				if _, err := os.Stat(filepath.FromSlash(name)); err != nil {
+				if _, err := fs.Stat(root, name); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -2,9 +2,8 @@ package doctest
 
 import (
 	"fmt"
-	"os"
+	"io/fs"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -50,14 +49,14 @@ func follow(from, target string) error {
 	} else {
 		file = path.Join(path.Dir(from), file)
 	}
-	info, err := os.Stat(filepath.FromSlash(file))
+	info, err := fs.Stat(root, file)
 	if err != nil || anchor == "" {
 		return err
 	}
 	if info.IsDir() {
 		return fmt.Errorf("%s is a directory and has no headings", file)
 	}
-	text, err := os.ReadFile(filepath.FromSlash(file))
+	text, err := fs.ReadFile(root, file)
 	if err != nil {
 		return err
 	}
