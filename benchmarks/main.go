@@ -1,6 +1,6 @@
 // Command benchmarks measures wxphone beside github.com/silenceper/wechat/v2
-// and beside bare net/http and crypto/aes, and prints the table of README's
-// section on performance.
+// and beside bare net/http and crypto/aes, and prints the table of
+// docs/performance.md.
 //
 // The contenders take turns in short rounds, so that whatever else the machine
 // does hits them alike. Every server is in this process or on loopback.
