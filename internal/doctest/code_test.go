@@ -57,7 +57,7 @@ func goCode(t *testing.T) (whole []goFile, fragments map[string][]string) {
 		}
 	}
 	if len(whole) == 0 || len(fragments) == 0 {
-		t.Fatalf("%d files and fragments in %d documents; are the blocks still found?", len(whole), len(fragments))
+		t.Fatalf("%d files, and fragments in %d documents; are the blocks still found?", len(whole), len(fragments))
 	}
 	return whole, fragments
 }
@@ -187,6 +187,28 @@ func inNestedModule(imported string) bool {
 		}
 	}
 	return false
+}
+
+func TestFilesOfNestedModulesAreToldApart(t *testing.T) {
+	t.Parallel()
+	for imported, want := range map[string]bool{
+		"net/http":                            true,
+		modulePath:                            true,
+		modulePath + "/wxphonetest":           true,
+		"github.com/jarcoal/httpmock":         true,
+		"github.com/stretchr/testify/require": true,
+		modulePath + "/redisstore":            false,
+		"github.com/gin-gonic/gin":            false,
+		modulePath + "x":                      false,
+	} {
+		file, err := parser.ParseFile(token.NewFileSet(), "", "package p; import "+strconv.Quote(imported), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := needsOnlyTheRootModule(t, file); got != want {
+			t.Errorf("%s: %v, want %v", imported, got, want)
+		}
+	}
 }
 
 // TestFragmentsAreTestedElsewhere looks for every fragment, and for the files
