@@ -31,8 +31,8 @@ const (
 )
 
 // A fleet of processes with stable tokens, with and without a shared store. By
-// default it is small; the whole week of 1,000 processes, for README's table,
-// takes minutes:
+// default it is small; the whole week of 1,000 processes, for the table in
+// docs/many-processes.md, takes minutes:
 //
 //	WXPHONE_FLEET_WEEK=1 go test -count=1 -v -timeout 20m -run TestFleetWeek ./internal/simulation
 func TestFleetWeek(t *testing.T) {
