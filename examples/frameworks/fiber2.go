@@ -1,0 +1,28 @@
+package frameworks
+
+import (
+	"encoding/json"
+	"log"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/wxphone/wxphone"
+)
+
+// Fiber2 takes POST /phone with fiber v2.
+func Fiber2(b *Backend) *fiber.App {
+	app := fiber.New(fiber.Config{BodyLimit: maxBody}) // of all routes
+	app.Post("/phone", func(c *fiber.Ctx) error {
+		var body tap
+		if err := json.Unmarshal(c.BodyRaw(), &body); err != nil {
+			return fiber.NewError(fiber.StatusBadRequest, `send {"code": "..."}`)
+		}
+		phone, err := b.redeem(c.UserContext(), body.Code) // not c.Context()
+		if err != nil {
+			log.Print(err)
+			return fiber.NewError(wxphone.HTTPStatus(err))
+		}
+		return c.JSON(fiber.Map{"phone": phone.String()}) // masked
+	})
+	return app
+}

@@ -1,0 +1,35 @@
+package frameworks
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+
+	"github.com/wxphone/wxphone"
+)
+
+// NetHTTP takes POST /phone with net/http alone.
+func NetHTTP(b *Backend) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /phone", phoneHandler(b))
+	return mux
+}
+
+func phoneHandler(b *Backend) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var body tap
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&body); err != nil {
+			http.Error(w, `send {"code": "..."}`, http.StatusBadRequest)
+			return
+		}
+		phone, err := b.redeem(r.Context(), body.Code)
+		if err != nil {
+			log.Print(err)
+			status := wxphone.HTTPStatus(err)
+			http.Error(w, http.StatusText(status), status)
+			return
+		}
+		fmt.Fprintln(w, phone) // masked
+	}
+}
