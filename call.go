@@ -107,7 +107,7 @@ func isTokenRefused(err error) bool {
 }
 
 // consumedCode is the effect of redeeming a code.
-const consumedCode = "consumed the code"
+var consumedCode = &transport.Effect{Done: "consumed the code", Maybe: ErrCodeMaybeUsed}
 
 // transportErrors makes internal/transport's errors those of this package.
 var transportErrors = transport.Errors{

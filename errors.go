@@ -62,6 +62,11 @@ var (
 	// ErrWatermarkExpired is data older than [WithWatermarkMaxAge] allows, from
 	// the future, or without a time.
 	ErrWatermarkExpired = errors.New("wxphone: watermark outside the allowed age")
+	// ErrCodeMaybeUsed is matched, beside the cause, by the error of a call
+	// whose code WeChat may have taken although no number arrived: an answer was
+	// lost, or WeChat said on one attempt that it was busy. The code may work
+	// once more, or be used.
+	ErrCodeMaybeUsed = errors.New("wxphone: the code may have been used")
 	// ErrNoPhoneNumber is a success of WeChat's that holds no phone number, or a
 	// cloudID's -601009: an account without one.
 	ErrNoPhoneNumber = errors.New("wxphone: no phone number in the answer")

@@ -8,4 +8,4 @@ import (
 
 // DefaultHTTPClient lets the external tests trust a test server's certificate
 // without giving up the transport that users get.
-func DefaultHTTPClient() *http.Client { return transport.DefaultClient() }
+func DefaultHTTPClient() *http.Client { return transport.DefaultClient().HTTP() }

@@ -17,7 +17,7 @@ type Option func(*options) error
 
 // options is what the Options of one New add up to.
 type options struct {
-	httpClient *http.Client
+	httpClient *transport.Client
 	baseURL    *transport.Host
 	fallbacks  []transport.Host
 	source     TokenSource
@@ -117,7 +117,7 @@ func WithHTTPClient(c *http.Client) Option {
 		}
 		own := *c
 		own.CheckRedirect = transport.NoRedirects
-		o.httpClient = &own
+		o.httpClient = transport.NewClient(&own)
 		return nil
 	}
 }

@@ -154,7 +154,7 @@ func (a *checkSessionAnswer) Complete() bool { return a.ErrCode.Present }
 func (c *Client) ResetUserSessionKey(ctx context.Context, openid string, key SessionKey) (*Session, error) {
 	answer, err := c.callSigned(ctx, openid, key, &transport.Request{
 		Path:      pathResetUserSessionKey,
-		Effect:    "reset the session_key",
+		Effect:    &transport.Effect{Done: "reset the session_key"},
 		NewAnswer: func() wire.Answer { return new(sessionAnswer) },
 	})
 	if err != nil {

@@ -145,6 +145,7 @@ func (s *classicSource) Token(ctx context.Context) (Token, error) {
 
 func fetchToken(ctx context.Context, sender *transport.Sender, req *transport.Request) (Token, error) {
 	req.NewAnswer = func() wire.Answer { return new(tokenAnswer) }
+	req.Urgent = true
 	var progress transport.Progress
 	answer, err := sender.Send(ctx, req, "", &progress)
 	if err != nil {

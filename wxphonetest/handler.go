@@ -85,6 +85,9 @@ const maxBody = 1 << 20
 // [Server.DropNext], it panics with [http.ErrAbortHandler], which a real
 // http.Server and the HTTPClient understand.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead && r.URL.Path == "/" {
+		return // a client looks whether this host is alive
+	}
 	f, latency := s.arrive(r.URL.Path)
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err != nil {

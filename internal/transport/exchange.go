@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,33 +33,42 @@ const (
 // from that.
 type failure struct {
 	err        error
+	attempt    int    // of the call's, from 1
 	httpStatus int    // 0 if no answer came
 	code       int    // WeChat's errcode, or 0
 	rid        string // of that errcode
 
-	retry        bool // another attempt may succeed
-	mayHaveTaken bool // WeChat may have processed the request
-	reused       bool // it failed on a connection from the pool
+	retry        bool          // another attempt may succeed
+	retryAfter   time.Duration // no sooner than this, as the other side said
+	mayHaveTaken bool          // WeChat may have done what the request is for
+	answerLost   bool          // … and said so in an answer that did not arrive
+	reused       bool          // it failed on a connection from the pool
+	silent       bool          // no answer came until time was up
 
-	neverSent bool // no connection was made
-	waited    time.Duration
+	noConnection bool // nothing was sent to this host, or not by the last try
+	movedOn      bool // it waited for a connection until the host was given up
 }
 
-// exchange sends req to host once and reads the answer.
-func (s *Sender) exchange(ctx context.Context, req *Request, token string, host *Host, progress *Progress) (wire.Answer, *failure) {
+// exchange sends req to the host with that index once and reads the answer.
+// Unless it is the last host, the exchange does not wait long for a connection.
+func (s *Sender) exchange(ctx context.Context, req *Request, token string, index int, last bool, progress *Progress) (wire.Answer, *failure) {
 	progress.exchanges++
-	x := newExchange(s, req, token, host)
+	x := newExchange(s, req, token, index)
+	x.alone = progress.alone || s.Hosts.silent[index].Load()
 	progress.SentAt = x.begun
-	answer, status, failed := x.do(ctx)
-	if x.replayed() && progress.taken == nil {
-		progress.taken = &failure{err: errReplayed}
+	answer, status, failed := x.run(ctx, last)
+	if x.repeated() {
+		progress.note(&failure{err: errRepeated, answerLost: true})
+	}
+	if failed != nil && failed.mayHaveTaken && req.Effect != nil {
+		progress.note(failed)
 	}
 	if s.Observe == nil && !s.Log.Enabled(ctx, slog.LevelDebug) {
 		return answer, failed
 	}
 	seen := Exchange{
 		Endpoint:   req.Path,
-		Host:       host.Name,
+		Host:       x.host.Name,
 		Attempt:    progress.exchanges,
 		Duration:   time.Since(x.begun),
 		HTTPStatus: status,
@@ -78,11 +88,13 @@ func (s *Sender) exchange(ctx context.Context, req *Request, token string, host 
 // exchange is one request on its way to one host. It follows the request onto
 // the wire, to tell "never sent" from "answer lost".
 type exchange struct {
-	sender *Sender
-	req    *Request
-	token  string
-	host   *Host
-	begun  time.Time
+	sender  *Sender
+	req     *Request
+	token   string
+	host    *Host
+	waiters *waiters
+	begun   time.Time
+	alone   bool // on a connection of its own
 
 	url    url.URL
 	body   []byte
@@ -90,26 +102,55 @@ type exchange struct {
 	signed bool        // the answer is WeChat's own, and decrypted
 
 	trace httptrace.ClientTrace
+	ctx   exchangeContext
 	// The values of headers that a transport of the user's may write to.
 	userAgent, contentType [1]string
 
+	wait wait // for a connection
+
 	// Atomic, because net/http's hooks may be called after the call returned.
-	wanted  atomic.Int32 // connections asked for
-	got     atomic.Int32 // connections made or taken from the pool
-	written atomic.Int32 // requests written whole
-	reused  atomic.Bool  // the last connection came from the pool
+	wanted    atomic.Int32 // connections asked for
+	got       atomic.Int32 // connections made or taken from the pool
+	written   atomic.Int32 // requests written whole
+	reused    atomic.Bool  // the last connection came from the pool
+	closed    atomic.Bool  // the last connection was closed before anything was written
+	over      atomic.Bool  // nobody waits for a connection any more
+	handshake atomic.Pointer[passingConn]
+}
+
+// exchangeKey finds the exchange that a connection is made for.
+type exchangeKey struct{}
+
+// exchangeContext carries an exchange to the dialer. It is a field of the
+// exchange, which saves the allocation that context.WithValue makes.
+type exchangeContext struct {
+	context.Context
+	x *exchange
+}
+
+func (c *exchangeContext) Value(key any) any {
+	if _, ok := key.(exchangeKey); ok {
+		return c.x
+	}
+	return c.Context.Value(key)
 }
 
 // newExchange puts the URL together from its parts; parsing what was just
 // written would cost more than the rest of the request.
-func newExchange(s *Sender, req *Request, token string, host *Host) *exchange {
-	x := &exchange{sender: s, req: req, token: token, host: host, begun: time.Now(), body: req.Body}
+func newExchange(s *Sender, req *Request, token string, index int) *exchange {
+	host := &s.Hosts.list[index]
+	x := &exchange{
+		sender: s, req: req, token: token, host: host, waiters: &s.Hosts.waiters[index], begun: time.Now(), body: req.Body,
+	}
 	x.url = url.URL{Scheme: host.scheme, Host: host.Name, Path: host.path + req.Path, RawQuery: req.withToken(token)}
 	if host.rawPath != "" {
 		x.url.RawPath = host.rawPath + req.Path
 	}
 	x.userAgent[0], x.contentType[0] = userAgent, "application/json"
 	x.trace = httptrace.ClientTrace{GetConn: x.onWanted, GotConn: x.onGot, WroteRequest: x.onWritten}
+	if s.HTTP.gated {
+		x.trace.TLSHandshakeDone = x.onHandshake
+	}
 	return x
 }
 
@@ -128,11 +169,43 @@ func (req *Request) withToken(token string) string {
 	return query
 }
 
-func (x *exchange) onWanted(string) { x.wanted.Add(1) }
+// onWanted is called when net/http begins to look for a connection.
+func (x *exchange) onWanted(string) {
+	x.wanted.Add(1)
+	if x.wait.allowed > 0 {
+		x.waiters.enter(x)
+	}
+}
 
+// onDial is called when a connection is being made for this exchange.
+func (x *exchange) onDial() {
+	if x.wait.allowed > 0 {
+		x.waiters.dials(x)
+	}
+}
+
+func (x *exchange) onDNSStart(httptrace.DNSStartInfo) { x.onDial() }
+func (x *exchange) onConnectStart(string, string)     { x.onDial() }
+
+func (x *exchange) onHandshake(tls.ConnectionState, error) {
+	if conn := x.handshake.Load(); conn != nil {
+		conn.pass()
+	}
+}
+
+// onGot is called when net/http has a connection, before it writes to it.
 func (x *exchange) onGot(info httptrace.GotConnInfo) {
 	x.got.Add(1)
 	x.reused.Store(info.Reused)
+	if x.wait.allowed == 0 {
+		return
+	}
+	if !x.waiters.got(x) {
+		// The exchange was moved on a moment ago, and net/http would send the
+		// request on this connection all the same.
+		_ = info.Conn.Close()
+		x.closed.Store(true)
+	}
 }
 
 func (x *exchange) onWritten(info httptrace.WroteRequestInfo) {
@@ -141,12 +214,31 @@ func (x *exchange) onWritten(info httptrace.WroteRequestInfo) {
 	}
 }
 
-// do sends the request and returns its answer and the HTTP status of it.
-func (x *exchange) do(ctx context.Context) (wire.Answer, int, *failure) {
+// wantsConnection reports whether a connection is of use still.
+func (x *exchange) wantsConnection() bool {
+	return !x.over.Load() && x.got.Load() < x.wanted.Load()
+}
+
+// mayQueue reports whether x may be waiting for a place in the pool.
+func (x *exchange) mayQueue() bool { return x.sender.HTTP.queues }
+
+// run sends the request and returns its answer and the HTTP status of it.
+func (x *exchange) run(ctx context.Context, last bool) (wire.Answer, int, *failure) {
+	if err := ctx.Err(); err != nil {
+		return nil, 0, &failure{err: x.cleanError(err), noConnection: true}
+	}
 	if failed := x.seal(ctx); failed != nil {
 		return nil, 0, failed
 	}
-	resp, err := x.sender.HTTP.Do(x.httpRequest(ctx))
+	if !last {
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		x.wait.allowed, x.wait.cancel = allowedWait(ctx, x.begun), cancel
+		defer x.waiters.leave(x)
+	}
+	defer x.over.Store(true)
+	resp, err := x.client().Do(x.httpRequest(ctx))
 	if err != nil {
 		return nil, 0, x.lost(err)
 	}
@@ -154,25 +246,62 @@ func (x *exchange) do(ctx context.Context) (wire.Answer, int, *failure) {
 	status := resp.StatusCode
 	body, err := readAnswer(resp)
 	if err != nil {
-		return nil, status, x.lost(err)
+		failed := x.lost(err)
+		failed.httpStatus = status
+		return nil, status, failed
 	}
-	if body, err = x.open(resp.Header, body); err != nil {
-		return nil, status, &failure{err: err}
+	body, err = x.open(resp.Header, body)
+	if err != nil {
+		return nil, status, &failure{err: err, httpStatus: status, mayHaveTaken: status < http.StatusMultipleChoices, answerLost: true}
 	}
 	answer, failed := x.decode(status, body)
+	if failed != nil {
+		failed.httpStatus = status
+		failed.retryAfter = retryAfter(resp.Header, time.Now())
+		failed.retry = failed.retry || status == http.StatusTooManyRequests && failed.code == 0 && failed.retryAfter > 0
+	}
 	return answer, status, failed
 }
 
-// replayed reports whether net/http sent the request twice, and what it does
-// may be done already. A request with a body is replayed only if none of it was
-// written, even where net/http reports that it was.
-func (x *exchange) replayed() bool {
-	return x.req.Body == nil && x.req.Effect != "" && x.written.Load() > 1
+// client returns what sends the request: if x is to be alone, on a connection
+// that has not been in the pool.
+func (x *exchange) client() *http.Client {
+	client := x.sender.HTTP
+	switch {
+	case !x.alone:
+	case client.alone != nil:
+		return client.alone
+	default:
+		client.http.CloseIdleConnections()
+	}
+	return client.http
 }
 
-// errReplayed stands for the attempt that net/http makes unseen: it sends a
-// request without a body again when a pooled connection turns out broken.
-var errReplayed = errors.New("connection broken while waiting for the answer")
+// retryAfter returns what a Retry-After header asks for, or 0.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	text := header.Get("Retry-After")
+	if text == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// repeated reports whether the request was sent more than once unseen, so that
+// what it does may be done already. net/http repeats a request without a body
+// when a pooled connection breaks; one with a body only if none of it was
+// written, even where it reports that it was. Other transports may repeat any.
+func (x *exchange) repeated() bool {
+	return x.req.Effect != nil && x.written.Load() > 1 && (x.req.Body == nil || !x.sender.HTTP.standard)
+}
+
+// errRepeated stands for the attempt that was made unseen.
+var errRepeated = errors.New("connection broken while waiting for the answer")
 
 func (x *exchange) httpRequest(ctx context.Context) *http.Request {
 	httpReq := (&http.Request{
@@ -183,7 +312,7 @@ func (x *exchange) httpRequest(ctx context.Context) *http.Request {
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,
-	}).WithContext(httptrace.WithClientTrace(ctx, &x.trace))
+	}).WithContext(x.traced(ctx))
 	for name, values := range x.header {
 		httpReq.Header[name] = values
 	}
@@ -197,6 +326,18 @@ func (x *exchange) httpRequest(ctx context.Context) *http.Request {
 	httpReq.GetBody = x.newBody
 	httpReq.Body, _ = x.newBody()
 	return httpReq
+}
+
+// traced returns ctx with the hooks of x.
+func (x *exchange) traced(ctx context.Context) context.Context {
+	if x.sender.HTTP.dialHooks && x.wait.allowed > 0 {
+		x.trace.DNSStart, x.trace.ConnectStart = x.onDNSStart, x.onConnectStart
+	}
+	if x.sender.HTTP.gated {
+		x.ctx = exchangeContext{ctx, x}
+		ctx = &x.ctx
+	}
+	return httptrace.WithClientTrace(ctx, &x.trace)
 }
 
 // newBody returns a reader that net/http knows to be in memory: it then sends
@@ -277,7 +418,11 @@ func (x *exchange) decode(status int, body []byte) (wire.Answer, *failure) {
 		return nil, x.refusal(status, outcome)
 	}
 	if x.secured() && !x.signed {
-		return nil, &failure{err: fmt.Errorf("%w (%s): a success without a signature", apisec.ErrFailed, x.req.Path)}
+		return nil, &failure{
+			err:          fmt.Errorf("%w (%s): a success without a signature", apisec.ErrFailed, x.req.Path),
+			mayHaveTaken: true,
+			answerLost:   true,
+		}
 	}
 	if !answer.Complete() {
 		return nil, x.notAnswer(status, nil)
@@ -285,14 +430,18 @@ func (x *exchange) decode(status int, body []byte) (wire.Answer, *failure) {
 	return answer, nil
 }
 
-// notAnswer is a lost answer if a gateway in between failed: WeChat may have
-// processed the request, and it may answer the next one.
+// notAnswer makes nothing of body, which is nil if it is JSON without what it
+// should hold. It is a lost answer if a gateway in between failed or the answer was
+// cut short: WeChat may have processed the request, and it may answer the next
+// one. With any other 2xx it may have processed it too.
 func (x *exchange) notAnswer(status int, body []byte) *failure {
+	success := status < http.StatusMultipleChoices
 	failedBetween := status >= http.StatusInternalServerError
 	return &failure{
 		err:          x.sender.Errors.NotAnswer(x.req.Path, status, redact.Snippet(body, x.secrets())),
-		retry:        failedBetween,
-		mayHaveTaken: failedBetween,
+		retry:        failedBetween || success && body != nil && wire.CutShort(body),
+		mayHaveTaken: failedBetween || success,
+		answerLost:   true,
 	}
 }
 
@@ -321,16 +470,36 @@ func (x *exchange) secrets() []string {
 
 // lost says what a lost connection means for what was sent over it.
 func (x *exchange) lost(err error) *failure {
-	clean := x.cleanError(err)
+	failed := &failure{retry: true}
+	sent := x.written.Load() > 0
+	movedOn := x.wait.allowed > 0 && x.waiters.leave(x)
 	switch {
-	case x.got.Load() > 0:
-		return &failure{err: clean, retry: true, mayHaveTaken: x.written.Load() > 0, reused: x.reused.Load()}
-	case x.wanted.Load() > 0 || isDialError(err):
-		return &failure{err: clean, retry: !isCertificateError(err), neverSent: true, waited: time.Since(x.begun)}
+	case movedOn && (x.closed.Load() || x.got.Load() < x.wanted.Load()):
+		err = errMovedOn
+		// On a connection that was closed, only net/http's buffer was written.
+		sent = sent && (!x.closed.Load() || x.written.Load() > 1)
+		failed.noConnection, failed.movedOn = true, true
+	case x.got.Load() < x.wanted.Load(), x.wanted.Load() == 0 && (x.sender.HTTP.standard || isDialError(err)):
+		failed.noConnection = true
+		failed.retry = !isCertificateError(err)
+	case x.wanted.Load() == 0:
+		sent = true // a transport that does not call the hooks may have sent anything
 	default:
-		// A transport that does not call the hooks may have sent anything.
-		return &failure{err: clean, retry: true, mayHaveTaken: true}
+		failed.reused = x.reused.Load()
+		failed.silent = time.Since(x.begun) >= shortestSilence && isTimeout(err)
 	}
+	failed.err = x.cleanError(err)
+	failed.mayHaveTaken, failed.answerLost = sent, sent
+	return failed
+}
+
+// shortestSilence is the wait for an answer below which its lack says more of
+// the caller's deadline than of the host.
+const shortestSilence = time.Second
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func isDialError(err error) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -15,12 +16,10 @@ import (
 )
 
 const (
-	// preference is how long the host that worked is tried first.
-	preference = time.Minute
-
-	// patience is how long a call must have waited in vain for a connection,
-	// before its context ended, to count as a host that cannot be reached.
-	patience = 500 * time.Millisecond
+	// lookInterval is how often, during an outage of the primary host, it is
+	// asked whether it is back.
+	lookInterval = time.Minute
+	lookTimeout  = 3 * time.Second
 )
 
 // Host is a base URL in the pieces that a request's URL is put together from.
@@ -71,83 +70,103 @@ func isPort(port string) bool {
 	return err == nil && n > 0
 }
 
-// Hosts is the primary host and its fallbacks. It remembers which host to try
-// first, so that an outage costs one dial timeout and not one per call.
+// Hosts is the primary host and its fallbacks. It remembers an outage of the
+// primary, so that the outage is met once and not by every call.
 type Hosts struct {
-	list      []Host
-	preferred atomic.Pointer[preferredHost]
+	list    []Host
+	waiters []waiters     // for a connection to the host of the same index
+	silent  []atomic.Bool // the host of the same index: see fellSilent
+	outage  atomic.Pointer[outage]
 }
 
-type preferredHost struct {
-	index int
-	until time.Time
+// outage is a time in which the primary is not the first host to ask.
+type outage struct {
+	first  int // the host to ask in its place
+	lookAt time.Time
 }
 
 // NewHosts returns the hosts to ask: list[0] is the primary.
-func NewHosts(list ...Host) *Hosts { return &Hosts{list: list} }
+func NewHosts(list ...Host) *Hosts {
+	l := &Hosts{list: list, waiters: make([]waiters, len(list)), silent: make([]atomic.Bool, len(list))}
+	for i := range l.waiters {
+		l.waiters[i].dead = func() { l.dead(i) }
+	}
+	return l
+}
 
 // Equal reports whether l and other are the same hosts in the same order.
 func (l *Hosts) Equal(other *Hosts) bool { return slices.Equal(l.list, other.list) }
 
-// first returns the index of the host to begin with. When a fallback's time is
-// over, one caller goes to look whether the primary is back and the others
-// stay with the fallback.
-func (l *Hosts) first() int {
-	p := l.preferred.Load()
-	if p == nil {
-		return 0
+// first returns the index of the host to begin with. look is true for one
+// caller in a while during an outage: that one has the primary looked at.
+func (l *Hosts) first() (index int, look bool) {
+	o := l.outage.Load()
+	if o == nil {
+		return 0, false
 	}
 	now := time.Now()
-	if now.Before(p.until) || !l.preferred.CompareAndSwap(p, &preferredHost{p.index, now.Add(preference)}) {
-		return p.index
-	}
-	return 0
+	look = !now.Before(o.lookAt) && l.outage.CompareAndSwap(o, &outage{o.first, now.Add(lookInterval)})
+	return o.first, look
 }
 
-// unreachable makes the host after i the one to begin with.
-func (l *Hosts) unreachable(i int) {
-	next := (i + 1) % len(l.list)
-	if next == 0 {
-		l.preferred.Store(nil)
-		return
+// dead makes the host after i the one to begin with, and moves on to it all
+// who wait for a connection to i. After the last host comes the primary.
+func (l *Hosts) dead(i int) {
+	var o *outage
+	if next := (i + 1) % len(l.list); next > 0 {
+		o = &outage{next, time.Now().Add(lookInterval)}
 	}
-	l.preferred.Store(&preferredHost{next, time.Now().Add(preference)})
+	l.outage.Store(o)
+	l.waiters[i].moveOn()
 }
 
-// reached ends an outage if host i is the primary.
-func (l *Hosts) reached(i int) {
-	p := l.preferred.Load()
-	if p == nil || i != 0 {
-		return
+// fellSilent notes that host i left a request without an answer until time was
+// up. The other connections in the pool may be as dead as that one, so none of
+// them is used until the host answers again.
+func (l *Hosts) fellSilent(i int) { l.silent[i].Store(true) }
+
+// answered ends an outage if host i is the primary. Nothing less than an HTTP
+// answer does: a host that dies under load leaves connections behind that look
+// alive.
+func (l *Hosts) answered(i int) {
+	if l.silent[i].Load() {
+		l.silent[i].Store(false)
 	}
-	l.preferred.CompareAndSwap(p, nil)
+	if o := l.outage.Load(); o != nil && i == 0 {
+		l.outage.CompareAndSwap(o, nil)
+	}
 }
 
 // tryHosts makes one attempt, at the next host as long as no connection could
 // be made: then nothing was sent, so nothing is at risk.
 func (s *Sender) tryHosts(ctx context.Context, req *Request, token string, progress *Progress) (wire.Answer, *failure) {
-	first, n := s.Hosts.first(), len(s.Hosts.list)
+	first, look := s.Hosts.first()
+	if look {
+		go s.lookAtPrimary()
+	}
+	n := len(s.Hosts.list)
 	var unreached *failure
 	for i := range n {
 		index := (first + i) % n
-		host := &s.Hosts.list[index]
-		answer, failed := s.exchange(ctx, req, token, host, progress)
-		if failed == nil || !failed.neverSent {
-			s.Hosts.reached(index)
+		answer, failed := s.exchange(ctx, req, token, index, i == n-1, progress)
+		switch {
+		case failed == nil || failed.httpStatus > 0:
+			s.Hosts.answered(index)
+		case failed.silent:
+			s.Hosts.fellSilent(index)
+		}
+		if failed == nil || !failed.noConnection {
 			return answer, failed
-		}
-		if ctx.Err() == nil || failed.waited >= patience {
-			s.Hosts.unreachable(index)
-		}
-		if errors.Is(ctx.Err(), context.Canceled) {
-			return nil, failed
 		}
 		unreached = failed.after(unreached)
 		if ctx.Err() != nil {
 			break
 		}
+		if !failed.movedOn && n > 1 {
+			s.Hosts.dead(index)
+		}
 		s.Log.WarnContext(ctx, "wxphone: host not reached",
-			"endpoint", req.Path, "host", host.Name, "error", failed.err)
+			"endpoint", req.Path, "host", s.Hosts.list[index].Name, "error", failed.err)
 	}
 	return nil, unreached
 }
@@ -160,5 +179,25 @@ func (f *failure) after(earlier *failure) *failure {
 	joined := *f
 	joined.err = fmt.Errorf("%w; then: %w", earlier.err, f.err)
 	joined.retry = f.retry || earlier.retry
+	joined.mayHaveTaken = f.mayHaveTaken || earlier.mayHaveTaken
 	return &joined
+}
+
+// lookAtPrimary asks the primary for anything at all, without a token. No call
+// waits for it: a caller who was sent to look would pay with its time.
+func (s *Sender) lookAtPrimary() {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, s.Hosts.list[0].url("/"), http.NoBody)
+	if err != nil {
+		return // ParseBaseURL has seen to it that this does not happen
+	}
+	req.Header.Set("User-Agent", userAgent)
+	resp, err := s.HTTP.http.Do(req)
+	if err != nil {
+		return
+	}
+	_ = resp.Body.Close()
+	s.Hosts.answered(0)
+	s.Log.InfoContext(ctx, "wxphone: host answers again", "host", s.Hosts.list[0].Name)
 }

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"github.com/wxphone/wxphone/internal/apisec"
@@ -24,11 +23,13 @@ import (
 const (
 	firstBackoff = 150 * time.Millisecond
 	maxBackoff   = 2 * time.Second
+	// longestRetryAfter bounds the wait of callers who set no deadline.
+	longestRetryAfter = 10 * time.Second
 )
 
 // Sender sends the requests of one account.
 type Sender struct {
-	HTTP    *http.Client
+	HTTP    *Client
 	Hosts   *Hosts
 	Log     *slog.Logger
 	Observe func(context.Context, Exchange) // or nil
@@ -83,12 +84,19 @@ type Request struct {
 	TokenName string
 	Body      []byte   // JSON, or nil
 	OneTime   string   // the code that WeChat takes only once
-	Effect    string   // what WeChat does only once, as in "consumed the code"
+	Effect    *Effect  // what WeChat does only once for it, or nil
 	Secrets   []string // what else no error may tell
 	Secured   bool     // one of the APIs that API security applies to
 	Retries   int      // how often to try again after a failure that passes
+	Urgent    bool     // many wait for it, so it waits for no other's handshake
 	// NewAnswer makes the fresh value that an attempt's answer is read into.
 	NewAnswer func() wire.Answer
+}
+
+// Effect is what WeChat does only once for a request.
+type Effect struct {
+	Done  string // in words: "consumed the code"
+	Maybe error  // what an error matches that leaves open whether it is done, or nil
 }
 
 // Progress is what has become of a call so far. A call that is sent again with
@@ -98,7 +106,21 @@ type Progress struct {
 
 	exchanges int      // begun
 	retries   int      // used up
-	taken     *failure // the first that may have come after the effect
+	alone     bool     // the next exchange has a connection of its own
+	taken     *failure // the one that may have come after the effect, or nil
+	first     *failure // of these
+}
+
+// note remembers a failure after which the effect may be done. One whose answer
+// was lost says more than one that says "busy".
+func (p *Progress) note(f *failure) {
+	f.attempt = p.exchanges
+	if p.first == nil {
+		p.first = f
+	}
+	if p.taken == nil || f.answerLost && !p.taken.answerLost {
+		p.taken = f
+	}
 }
 
 // Send returns WeChat's answer to req, sent with token if it has one. It tries
@@ -106,13 +128,9 @@ type Progress struct {
 func (s *Sender) Send(ctx context.Context, req *Request, token string, progress *Progress) (wire.Answer, error) {
 	for {
 		answer, failed := s.tryHosts(ctx, req, token, progress)
-		if failed == nil {
-			return answer, nil
-		}
-		if failed.mayHaveTaken && req.Effect != "" && progress.taken == nil {
-			progress.taken = failed
-		}
 		switch {
+		case failed == nil:
+			return answer, nil
 		case !failed.retry:
 			return nil, progress.withEffect(req, failed)
 		case ctx.Err() != nil:
@@ -122,7 +140,7 @@ func (s *Sender) Send(ctx context.Context, req *Request, token string, progress 
 		case failed.reused && progress.retries+1 >= req.Retries:
 			// The pool may be full of connections that are dead like this one.
 			// The last attempt must not meet another.
-			s.HTTP.CloseIdleConnections()
+			progress.alone = true
 		}
 		if err := s.pause(ctx, req, progress, failed); err != nil {
 			return nil, err
@@ -133,13 +151,37 @@ func (s *Sender) Send(ctx context.Context, req *Request, token string, progress 
 // withEffect adds to a call's last error that its code may be gone: whoever
 // handles the error must not count on the code.
 func (p *Progress) withEffect(req *Request, failed *failure) error {
-	switch {
-	case p.taken == nil, failed.code != 0 && failed.code == p.taken.code:
-		return failed.err // which says all there is to say
-	case p.taken == failed:
-		return fmt.Errorf("%w; WeChat may have %s all the same", failed.err, req.Effect)
+	if p.taken == nil {
+		return failed.err
 	}
-	return fmt.Errorf("%w; the first attempt may have %s, it had failed with: %w", failed.err, req.Effect, p.taken.err)
+	earlier := p.taken
+	if earlier == failed {
+		earlier = p.first
+	}
+	var err error
+	switch {
+	case earlier == failed, failed.code != 0 && failed.code == earlier.code:
+		err = fmt.Errorf("%w; WeChat may have %s all the same", failed.err, req.Effect.Done)
+	case earlier.attempt == 1:
+		err = fmt.Errorf("%w; the first attempt may have %s, it had failed with: %w", failed.err, req.Effect.Done, earlier.err)
+	default:
+		err = fmt.Errorf("%w; an earlier attempt may have %s, it had failed with: %w", failed.err, req.Effect.Done, earlier.err)
+	}
+	return &maybeDone{err, req.Effect.Maybe}
+}
+
+// maybeDone is an error that leaves open whether the effect is done.
+type maybeDone struct {
+	error
+	maybe error
+}
+
+// Unwrap returns the cause first, which decides what the error is about.
+func (e *maybeDone) Unwrap() []error {
+	if e.maybe == nil {
+		return []error{e.error}
+	}
+	return []error{e.error, e.maybe}
 }
 
 // interrupted is the error of a call whose context ended during an attempt.
@@ -154,6 +196,12 @@ func (p *Progress) interrupted(ctx context.Context, req *Request, failed *failur
 // context's and the last answer's.
 func (s *Sender) pause(ctx context.Context, req *Request, progress *Progress, failed *failure) error {
 	wait := Backoff(progress.retries)
+	if failed.retryAfter > wait {
+		wait = failed.retryAfter
+		if !hasTime(ctx, wait) {
+			return progress.withEffect(req, failed)
+		}
+	}
 	progress.retries++
 	s.Log.WarnContext(ctx, "wxphone: trying again",
 		"endpoint", req.Path, "attempt", progress.exchanges, "wait", wait, "error", failed.err)
@@ -161,6 +209,16 @@ func (s *Sender) pause(ctx context.Context, req *Request, progress *Progress, fa
 		return fmt.Errorf("wxphone: %s: %w while waiting to try again after: %w", req.Path, err, progress.withEffect(req, failed))
 	}
 	return nil
+}
+
+// hasTime reports whether a call may wait so long because the other side asked
+// for it.
+func hasTime(ctx context.Context, wait time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return wait <= longestRetryAfter
+	}
+	return wait < time.Until(deadline)
 }
 
 // Sleep waits for d, or returns the error of ctx if that ends before.

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"strconv"
 )
@@ -141,6 +142,18 @@ func Decode(body []byte, answer Answer) error {
 		return ErrNotAnswer
 	}
 	return nil
+}
+
+// CutShort reports whether body is the beginning of a JSON object, or nothing
+// at all.
+func CutShort(body []byte) bool {
+	trimmed := bytes.TrimLeft(bytes.TrimPrefix(body, []byte(byteOrderMark)), " \t\r\n")
+	if len(trimmed) > 0 && trimmed[0] != '{' {
+		return false
+	}
+	var object json.RawMessage
+	err := json.NewDecoder(bytes.NewReader(trimmed)).Decode(&object)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // byteOrderMark is what some gateways put before UTF-8.
