@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -330,4 +331,91 @@ func TestThousandClientsShareTheirConnections(t *testing.T) {
 			t.Logf("all at once: %d connections", connections.Load())
 		})
 	}
+}
+
+// BenchmarkCrowd has 1,536 callers over loopback TLS and a server that takes
+// 200 ms, on the default transport and on one that has no limits, in turn, each
+// from its first connection on. It reports what the default makes of the other's
+// throughput and 99th percentile, and how many connections a cold burst of 512
+// callers makes.
+func BenchmarkCrowd(b *testing.B) {
+	const callers, latency = 1536, 200 * time.Millisecond
+	var ours, unlimited crowd
+	for range b.N {
+		for i := range 4 {
+			if i%2 == 0 {
+				ours.meet(b, false, callers, 10, latency)
+			}
+			unlimited.meet(b, true, callers, 10, latency)
+			if i%2 == 1 {
+				ours.meet(b, false, callers, 10, latency)
+			}
+		}
+	}
+	b.ReportMetric(ours.throughput()/unlimited.throughput(), "throughput-ratio")
+	b.ReportMetric(ours.p99()/unlimited.p99(), "p99-ratio")
+	b.ReportMetric(ours.throughput(), "calls/s")
+	b.ReportMetric(1000*ours.p99(), "p99-ms")
+	b.ReportMetric(ours.connectionsEach(), "connections/caller")
+	b.ReportMetric(unlimited.connectionsEach(), "unlimited-connections/caller")
+	var burst crowd
+	burst.meet(b, false, 512, 1, 20*time.Millisecond)
+	b.ReportMetric(burst.connectionsEach(), "burst-connections/caller")
+}
+
+// crowd is what many callers met, over all rounds.
+type crowd struct {
+	callers, connections int
+	took                 time.Duration
+	calls                []time.Duration
+}
+
+func (c *crowd) throughput() float64      { return float64(len(c.calls)) / c.took.Seconds() }
+func (c *crowd) connectionsEach() float64 { return float64(c.connections) / float64(c.callers) }
+
+func (c *crowd) p99() float64 {
+	slices.Sort(c.calls)
+	return c.calls[len(c.calls)*99/100].Seconds()
+}
+
+// meet has callers make their calls, one after the other, on a transport that
+// has no connection yet.
+func (c *crowd) meet(b *testing.B, unlimited bool, callers, callsEach int, latency time.Duration) {
+	b.Helper()
+	server, httpClient, connections := tlsServer(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(latency)
+		_, _ = w.Write([]byte(success))
+	}))
+	defer server.Close()
+	if unlimited {
+		transport := httpClient.Transport.(*http.Transport).Clone()
+		transport.DialContext = nil
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = 0, 1<<20
+		httpClient = &http.Client{Transport: transport}
+	}
+	defer httpClient.CloseIdleConnections()
+	client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(fixedToken(someToken)),
+		wxphone.WithHTTPClient(httpClient), wxphone.WithBaseURL(server.URL))
+	require.NoError(b, err)
+	calls := make([]time.Duration, callers*callsEach)
+	var group sync.WaitGroup
+	begin := time.Now()
+	for caller := range callers {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for call := range callsEach {
+				called := time.Now()
+				if _, err := client.GetPhoneNumber(context.Background(), someCode); err != nil {
+					b.Error(err)
+				}
+				calls[caller*callsEach+call] = time.Since(called)
+			}
+		}()
+	}
+	group.Wait()
+	c.took += time.Since(begin)
+	c.callers += callers
+	c.connections += int(connections.Load())
+	c.calls = append(c.calls, calls...)
 }

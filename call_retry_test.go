@@ -4,6 +4,7 @@ package wxphone_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -305,4 +306,66 @@ func TestContextThatEndsDuringBackoffTellsThatTheCodeMayBeGone(t *testing.T) {
 		assert.ErrorContains(t, err, "may have consumed the code")
 		assert.Equal(t, 504, wxphone.HTTPStatus(err))
 	})
+}
+
+func TestRetryAfterIsRespectedWithinTheContext(t *testing.T) {
+	t.Parallel()
+	const page = "<html>slow down</html>"
+	for name, tt := range map[string]struct {
+		status     int
+		retryAfter string
+		deadline   time.Duration // 0 for none
+		wait       time.Duration // until the second request; 0 if there is none
+		want       int           // HTTPStatus
+	}{
+		"503 with seconds":               {503, "3", time.Minute, 3 * time.Second, 200},
+		"503 with a date":                {503, "date", time.Minute, 4 * time.Second, 200},
+		"503 without a deadline":         {503, "3", 0, 3 * time.Second, 200},
+		"503, longer than the deadline":  {503, "3", 2 * time.Second, 0, 502},
+		"503, long and without deadline": {503, "3600", 0, 0, 502},
+		"429 with seconds":               {429, "3", time.Minute, 3 * time.Second, 200},
+		"429, longer than the deadline":  {429, "3", 2 * time.Second, 0, 429},
+		"429 without seconds":            {429, "", time.Minute, 0, 429},
+		"429 with nonsense":              {429, "soon", time.Minute, 0, 429},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				var asked []time.Duration
+				client := sendingThrough(t, roundTrip(func(req *http.Request) (*http.Response, error) {
+					asked = append(asked, time.Since(begin))
+					if len(asked) > 1 {
+						return answerTo(req, success), nil
+					}
+					answer := answerTo(req, page)
+					answer.StatusCode = tt.status
+					switch tt.retryAfter {
+					case "":
+					case "date":
+						answer.Header.Set("Retry-After", begin.Add(4*time.Second).UTC().Format(http.TimeFormat))
+					default:
+						answer.Header.Set("Retry-After", tt.retryAfter)
+					}
+					return answer, nil
+				}))
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if tt.deadline > 0 {
+					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+				}
+				defer cancel()
+				_, err := client.GetPhoneNumber(ctx, someCode)
+				assert.Equal(t, tt.want, wxphone.HTTPStatus(err), "%v", err)
+				assert.Equal(t, tt.want == 429, errors.Is(err, wxphone.ErrRateLimited))
+				if tt.wait == 0 {
+					assert.Len(t, asked, 1)
+					assert.Zero(t, time.Since(begin), "it returns at once")
+					return
+				}
+				require.Len(t, asked, 2)
+				assert.GreaterOrEqual(t, asked[1], tt.wait)
+				assert.Less(t, asked[1], tt.wait+time.Second)
+			})
+		})
+	}
 }

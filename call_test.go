@@ -254,6 +254,118 @@ func TestOnlyACodeThatWasSentMayHaveBeenConsumed(t *testing.T) {
 	}
 }
 
+// written plays a transport that sends a request so many times, as the hooks of
+// httptrace see it.
+func written(req *http.Request, times int) {
+	hooks := httptrace.ContextClientTrace(req.Context())
+	for range times {
+		hooks.GetConn("h:443")
+		hooks.GotConn(httptrace.GotConnInfo{})
+		hooks.WroteRequest(httptrace.WroteRequestInfo{})
+	}
+}
+
+// ErrCodeMaybeUsed is matched exactly when an attempt whose outcome is open may
+// have been written whole, whichever came last.
+func TestErrorSaysExactlyWhenTheCodeMayBeUsed(t *testing.T) {
+	t.Parallel()
+	const (
+		busy    = `{"errcode":-1,"errmsg":"system error"}`
+		refused = `{"errcode":40029,"errmsg":"invalid code"}`
+		limited = `{"errcode":45011,"errmsg":"api minute-quota reach limit"}`
+		half    = `{"errcode":0,"errmsg":"ok","phone_info":{"phoneNumber":"138`
+	)
+	type step func(*http.Request) (*http.Response, error)
+	answer := func(body string) step {
+		return func(req *http.Request) (*http.Response, error) {
+			written(req, 1)
+			return answerTo(req, body), nil
+		}
+	}
+	lost := step(func(req *http.Request) (*http.Response, error) {
+		written(req, 1)
+		return nil, io.EOF
+	})
+	notDialled := step(func(req *http.Request) (*http.Response, error) {
+		httptrace.ContextClientTrace(req.Context()).GetConn("h:443")
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	})
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	tests := map[string]struct {
+		ctx       context.Context
+		transport http.RoundTripper // or
+		steps     []step
+		sent      int // requests
+		want      bool
+	}{
+		"refused":                      {steps: []step{answer(refused)}, sent: 1},
+		"rate limited":                 {steps: []step{answer(limited)}, sent: 1},
+		"never reached":                {steps: []step{notDialled, notDialled, notDialled}, sent: 3},
+		"never reached, then refused":  {steps: []step{notDialled, answer(refused)}, sent: 2},
+		"the context was over":         {ctx: over, steps: []step{answer(refused)}},
+		"the proxy is not a proxy":     {transport: &http.Transport{Proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("bad proxy") }}},
+		"lost, then refused":           {steps: []step{lost, answer(refused)}, sent: 2, want: true},
+		"lost, then never reached":     {steps: []step{lost, notDialled, notDialled}, sent: 3, want: true},
+		"busy, lost, busy":             {steps: []step{answer(busy), lost, answer(busy)}, sent: 3, want: true},
+		"busy all the time":            {steps: []step{answer(busy), answer(busy), answer(busy)}, sent: 3, want: true},
+		"half a success, then refused": {steps: []step{answer(half), answer(refused)}, sent: 2, want: true},
+		"half a success every time":    {steps: []step{answer(half), answer(half), answer(half)}, sent: 3, want: true},
+		"nothing, then refused":        {steps: []step{answer(""), answer(refused)}, sent: 2, want: true},
+		"a success page of a gateway":  {steps: []step{answer("<html>welcome</html>")}, sent: 1, want: true},
+		"a transport that repeats by itself": {steps: []step{func(req *http.Request) (*http.Response, error) {
+			written(req, 2)
+			return answerTo(req, refused), nil
+		}}, sent: 1, want: true},
+		"a transport that repeats, and cannot dial any more": {steps: []step{func(req *http.Request) (*http.Response, error) {
+			written(req, 1)
+			return notDialled(req)
+		}, answer(refused)}, sent: 2, want: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sent := 0
+			if tt.transport == nil {
+				tt.transport = roundTrip(func(req *http.Request) (*http.Response, error) {
+					sent++
+					return tt.steps[sent-1](req)
+				})
+			}
+			if tt.ctx == nil {
+				tt.ctx = context.Background()
+			}
+			client := sendingThrough(t, tt.transport, wxphone.WithFallbackURLs())
+			_, err := client.GetPhoneNumber(tt.ctx, someCode)
+			require.Error(t, err)
+			assert.Equal(t, tt.sent, sent)
+			assert.Equal(t, tt.want, errors.Is(err, wxphone.ErrCodeMaybeUsed), "%v", err)
+			assert.Equal(t, tt.want, strings.Contains(err.Error(), "may have consumed"), "%v", err)
+		})
+	}
+}
+
+// A broken pooled connection whose re-dial fails is no reason to give up: the
+// fallback is there. But WeChat may have got the code over the broken one.
+func TestRepeatWhoseDialFailsGoesOnToTheFallbackAndIsRemembered(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	client := sendingThrough(t, roundTrip(func(req *http.Request) (*http.Response, error) {
+		asked = append(asked, req.URL.Host)
+		hooks := httptrace.ContextClientTrace(req.Context())
+		written(req, 1)
+		if len(asked) == 1 {
+			hooks.GetConn("h:443")
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		}
+		return answerTo(req, `{"errcode":40029,"errmsg":"invalid code"}`), nil
+	}), wxphone.WithMaxRetries(0))
+	_, err := client.GetPhoneNumber(context.Background(), someCode)
+	require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
+	require.ErrorIs(t, err, wxphone.ErrCodeMaybeUsed)
+	assert.Equal(t, []string{"api.weixin.qq.com", "api2.weixin.qq.com"}, asked)
+}
+
 func TestTransportWithoutHooksReachesTheFallbackHost(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

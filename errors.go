@@ -186,7 +186,9 @@ func (k ErrorKind) String() string {
 	return names[k]
 }
 
-// page, a truncated or an oversized body.
+// ResponseError is an answer that is not WeChat's JSON: a gateway's error
+// page, a truncated or an oversized body. It matches [ErrRateLimited] if its
+// status is 429.
 type ResponseError struct {
 	Endpoint   string
 	HTTPStatus int
@@ -205,6 +207,11 @@ func (e *ResponseError) Error() string {
 		text += ": WeChat answers 412 to a chunked body; send a Content-Length"
 	}
 	return text
+}
+
+// Is reports whether target is [ErrRateLimited] and the status says so.
+func (e *ResponseError) Is(target error) bool {
+	return target == ErrRateLimited && e.HTTPStatus == http.StatusTooManyRequests //nolint:errorlint // this is what errors.Is asks
 }
 
 // codeHint names the mistakes that a refused code shows by its looks.

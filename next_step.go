@@ -56,6 +56,9 @@ func ownStatus(err error) int {
 	case *APIError:
 		return e.Kind().httpStatus()
 	case *ResponseError:
+		if e.HTTPStatus == http.StatusTooManyRequests {
+			return KindRateLimited.httpStatus()
+		}
 		return http.StatusBadGateway
 	case *url.Error:
 		return networkStatus(e)
@@ -146,5 +149,3 @@ func (k ErrorKind) httpStatus() int {
 		return http.StatusBadGateway
 	}
 }
-
-// ResponseError is an answer that is not WeChat's JSON: a gateway's error

@@ -47,8 +47,6 @@ type Client struct {
 	// dialHooks is whether only the hooks of package net tell that a
 	// connection is being made.
 	dialHooks bool
-	// gated is whether dials look for the exchange that they are for.
-	gated bool
 }
 
 // NewClient returns c, which does not follow redirects, as a Client.
@@ -76,7 +74,6 @@ var defaultClient = sync.OnceValue(func() *Client {
 		alone:    &http.Client{Timeout: callTimeout, CheckRedirect: NoRedirects, Transport: alone},
 		standard: true,
 		queues:   true,
-		gated:    true,
 	}
 })
 

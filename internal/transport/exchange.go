@@ -147,9 +147,8 @@ func newExchange(s *Sender, req *Request, token string, index int) *exchange {
 		x.url.RawPath = host.rawPath + req.Path
 	}
 	x.userAgent[0], x.contentType[0] = userAgent, "application/json"
-	x.trace = httptrace.ClientTrace{GetConn: x.onWanted, GotConn: x.onGot, WroteRequest: x.onWritten}
-	if s.HTTP.gated {
-		x.trace.TLSHandshakeDone = x.onHandshake
+	x.trace = httptrace.ClientTrace{
+		GetConn: x.onWanted, TLSHandshakeDone: x.onHandshake, GotConn: x.onGot, WroteRequest: x.onWritten,
 	}
 	return x
 }
@@ -200,7 +199,7 @@ func (x *exchange) onGot(info httptrace.GotConnInfo) {
 	if x.wait.allowed == 0 {
 		return
 	}
-	if !x.waiters.got(x) {
+	if !x.waiters.got(x) && info.Conn != nil {
 		// The exchange was moved on a moment ago, and net/http would send the
 		// request on this connection all the same.
 		_ = info.Conn.Close()
@@ -333,11 +332,8 @@ func (x *exchange) traced(ctx context.Context) context.Context {
 	if x.sender.HTTP.dialHooks && x.wait.allowed > 0 {
 		x.trace.DNSStart, x.trace.ConnectStart = x.onDNSStart, x.onConnectStart
 	}
-	if x.sender.HTTP.gated {
-		x.ctx = exchangeContext{ctx, x}
-		ctx = &x.ctx
-	}
-	return httptrace.WithClientTrace(ctx, &x.trace)
+	x.ctx = exchangeContext{ctx, x}
+	return httptrace.WithClientTrace(&x.ctx, &x.trace)
 }
 
 // newBody returns a reader that net/http knows to be in memory: it then sends

@@ -1,6 +1,9 @@
 package wire
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // SplitRID splits an errmsg into WeChat's message and the id of the request,
 // which is "" if there is none. The id comes in four shapes:
@@ -9,6 +12,9 @@ import "strings"
 //	invalid code, rid: 61a2b3c4-0f1e2d3c-4b5a6978
 //	invalid code hint: [Xy12_a] rid: 61a2b3c4-0f1e2d3c-4b5a6978
 //	invalid code, hints: [ req_id: Xy12a ]
+//
+// An id with a dot, as in "req_id: ZT.I300234116", is an older one that nobody
+// can look up: it is cut out of the message and not returned.
 func SplitRID(errmsg string) (message, rid string) {
 	if at := lastLabel(errmsg, "rid:"); at >= 0 {
 		id, rest := leadingID(errmsg[at+len("rid:"):])
@@ -18,6 +24,9 @@ func SplitRID(errmsg string) (message, rid string) {
 	}
 	if at := lastLabel(errmsg, "req_id:"); at >= 0 {
 		id, rest := leadingID(errmsg[at+len("req_id:"):])
+		if strings.HasPrefix(rest, ".") {
+			id, rest = "", strings.TrimLeftFunc(rest, func(r rune) bool { return r == '.' || r < utf8.RuneSelf && isIDByte(byte(r)) })
+		}
 		before := strings.TrimRight(errmsg[:at], " [")
 		before = strings.TrimSuffix(strings.TrimSuffix(before, "hints:"), "hint:")
 		return tidy(before + strings.TrimLeft(rest, " ]")), id

@@ -26,6 +26,8 @@ func TestSplitRID(t *testing.T) {
 		{"req_id", "invalid code, hints: [ req_id: Xy12a ]", "invalid code", "Xy12a"},
 		{"req_id after hint", "invalid code hint: [ req_id: Xy12a ]", "invalid code", "Xy12a"},
 		{"req_id alone", "invalid code req_id: Xy12a", "invalid code", "Xy12a"},
+		{"older req_id", "invalid code, hints: [ req_id: ZT.I300234116 ]", "invalid code", ""},
+		{"older req_id with a hyphen", "invalid code hint: [ req_id: 5.OFZRLnRa-CJ6sWa ]", "invalid code", ""},
 		{"hint without an id", "invalid signature hint: [r5yjra0949!]", "invalid signature hint: [r5yjra0949!]", ""},
 		{"a rid that is none", "invalid code rid: unknown", "invalid code rid: unknown", ""},
 		{"an empty rid", "invalid code rid: ", "invalid code rid:", ""},
