@@ -121,13 +121,13 @@ func TestPhoneNumberTravelsEncryptedBothWays(t *testing.T) {
 		server := newSecuredServer(t)
 		wire := tap(server)
 		client := server.NewClient(wire.option())
-		code := server.IssueCode(somebody, wxphonetest.ForOpenID("o-alice"))
+		code := server.IssueCode(aPhone, wxphonetest.ForOpenID("o-alice"))
 		info, err := client.GetPhoneNumber(t.Context(), code, wxphone.WithOpenID("o-alice"))
 		require.NoError(t, err)
 		assert.Equal(t, "+8613800000000", info.E164())
 		assert.Equal(t, server.AppID(), info.Watermark.AppID)
 
-		requests := wire.of(phonePath)
+		requests := wire.of(phoneAPI)
 		require.Len(t, requests, 1)
 		assert.True(t, requests[0].secured())
 		assert.Equal(t, "application/json", requests[0].header.Get("Content-Type"))
@@ -148,7 +148,7 @@ func TestLegacyDataIsCheckedEncryptedAndTheRestStaysPlain(t *testing.T) {
 		session, err := client.Code2Session(t.Context(), server.IssueLoginCode("o-alice"))
 		require.NoError(t, err)
 		require.NoError(t, client.CheckSessionKey(t.Context(), "o-alice", session.SessionKey))
-		data, iv := server.Encrypt("o-alice", somebody)
+		data, iv := server.Encrypt("o-alice", aPhone)
 		info, err := client.VerifyPhoneNumber(t.Context(), session.SessionKey, data, iv)
 		require.NoError(t, err)
 		assert.Equal(t, "+8613800000000", info.E164())
@@ -158,7 +158,7 @@ func TestLegacyDataIsCheckedEncryptedAndTheRestStaysPlain(t *testing.T) {
 		assert.False(t, check.Valid, "errcode 1 in an envelope")
 		_, err = client.VerifyPhoneNumber(t.Context(), session.SessionKey, forged, iv)
 		require.ErrorIs(t, err, wxphone.ErrDecrypt)
-		_, err = client.GetPhoneNumberByCloudID(t.Context(), "o-alice", server.IssueCloudID("o-alice", somebody))
+		_, err = client.GetPhoneNumberByCloudID(t.Context(), "o-alice", server.IssueCloudID("o-alice", aPhone))
 		require.NoError(t, err)
 		_, err = client.ResetUserSessionKey(t.Context(), "o-alice", session.SessionKey)
 		require.NoError(t, err)
@@ -168,12 +168,12 @@ func TestLegacyDataIsCheckedEncryptedAndTheRestStaysPlain(t *testing.T) {
 			paths[request.path] = request.secured()
 		}
 		assert.Equal(t, map[string]bool{
-			checkEncryptedPath: true, stablePath: false, openDataPath: false,
+			checkEncryptedPath: true, stableTokenAPI: false, openDataPath: false,
 			"/sns/jscode2session": false, "/wxa/checksession": false, "/wxa/resetusersessionkey": false,
 		}, paths)
 
 		classic := server.NewClient(wxphone.WithClassicToken())
-		_, err = classic.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err = classic.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
 	})
 }
@@ -195,16 +195,16 @@ func TestEveryAttemptIsSealedAnew(t *testing.T) {
 		client := server.NewClient(wire.option(), wxphone.WithMaxRetries(3))
 		_, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
-		server.FailNext(phonePath, -1, "", 1)                               // in an envelope
-		server.RespondNext(phonePath, 200, `{"errcode":-1,"errmsg":""}`, 1) // in the clear
-		server.RespondNext(phonePath, 502, badGateway, 1)
+		server.FailNext(phoneAPI, -1, "", 1)                               // in an envelope
+		server.RespondNext(phoneAPI, 200, `{"errcode":-1,"errmsg":""}`, 1) // in the clear
+		server.RespondNext(phoneAPI, 502, badGateway, 1)
 		// Or two attempts might have the same timestamp.
 		wire.after = func(*http.Request, *http.Response, *[]byte) { time.Sleep(time.Second) }
-		info, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		info, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
 		assert.Equal(t, "+8613800000000", info.E164())
 
-		requests := wire.of(phonePath)
+		requests := wire.of(phoneAPI)
 		require.Len(t, requests, 4)
 		nonces, timestamps, signatures := map[string]bool{}, map[string]bool{}, map[string]bool{}
 		for _, request := range requests {
@@ -227,14 +227,14 @@ func TestFallbackHostGetsASignatureOfItsOwn(t *testing.T) {
 		wire.next, out.next = out, wire.next
 		client := server.NewClient(wire.option())
 		// The fake takes a signature only over the host that was asked.
-		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
 		out.restore(primary)
 		out.down[fallback] = io.ErrUnexpectedEOF
-		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
 		nonces, hosts := map[string]bool{}, []string{}
-		for _, request := range wire.of(phonePath) {
+		for _, request := range wire.of(phoneAPI) {
 			nonces[ivOf(t, request.body)] = true
 			hosts = append(hosts, request.host)
 		}
@@ -247,7 +247,7 @@ func TestRefusedTokenIsReplacedUnderAPISecurity(t *testing.T) {
 	t.Parallel()
 	for name, refuse := range map[string]func(*wxphonetest.Server){
 		"in the clear":   func(s *wxphonetest.Server) { s.RevokeToken() },
-		"in an envelope": func(s *wxphonetest.Server) { s.RevokeToken(); s.FailNext(phonePath, 40001, "", 1) },
+		"in an envelope": func(s *wxphonetest.Server) { s.RevokeToken(); s.FailNext(phoneAPI, 40001, "", 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,9 +258,9 @@ func TestRefusedTokenIsReplacedUnderAPISecurity(t *testing.T) {
 				_, err := client.AccessToken(t.Context())
 				require.NoError(t, err)
 				refuse(server)
-				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.NoError(t, err)
-				requests := wire.of(phonePath)
+				requests := wire.of(phoneAPI)
 				require.Len(t, requests, 2)
 				assert.NotEqual(t, ivOf(t, requests[0].body), ivOf(t, requests[1].body))
 			})
@@ -276,8 +276,8 @@ func TestErrcodesMapAsUsualUnderAPISecurity(t *testing.T) {
 				server := newSecuredServer(t)
 				wire := tap(server)
 				client := server.NewClient(wire.option(), wxphone.WithMaxRetries(0))
-				server.FailNext(phonePath, code, "", 2)
-				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				server.FailNext(phoneAPI, code, "", 2)
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				var refusal *wxphone.APIError
 				require.ErrorAs(t, err, &refusal)
 				assert.Equal(t, code, refusal.Code)
@@ -294,8 +294,8 @@ func TestLostAnswerThenUsedCodeIsToldUnderAPISecurity(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := newSecuredServer(t)
-		server.LoseNext(phonePath, 1)
-		_, err := server.NewClient().GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		server.LoseNext(phoneAPI, 1)
+		_, err := server.NewClient().GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.ErrorIs(t, err, wxphone.ErrCodeUsed)
 		assert.ErrorContains(t, err, "the first attempt may have consumed the code")
 	})
@@ -306,7 +306,7 @@ func TestPlainCallToASecuredAccountIsRefusedWithAdvice(t *testing.T) {
 	server := newSecuredServer(t)
 	client, err := wxphone.New(server.AppID(), server.Secret(), wxphone.WithHTTPClient(server.HTTPClient()))
 	require.NoError(t, err)
-	_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+	_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 	require.ErrorIs(t, err, wxphone.ErrAPISecurity)
 	var refusal *wxphone.APIError
 	require.ErrorAs(t, err, &refusal)
@@ -415,18 +415,18 @@ func TestAnswersThatWeChatDidNotSignAreNotBelieved(t *testing.T) {
 				server := newSecuredServer(t)
 				wire := tap(server)
 				wire.after = func(req *http.Request, resp *http.Response, body *[]byte) {
-					if req.URL.Path == phonePath {
+					if req.URL.Path == phoneAPI {
 						tt.alter(server.AppID(), resp.Header, body)
 					}
 				}
-				info, err := server.NewClient(wire.option()).GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				info, err := server.NewClient(wire.option()).GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.ErrorIs(t, err, wxphone.ErrAPISecurity)
 				assert.Nil(t, info)
 				assert.ErrorContains(t, err, tt.says)
-				assert.ErrorContains(t, err, phonePath)
+				assert.ErrorContains(t, err, phoneAPI)
 				assert.NotContains(t, err.Error(), "\n")
 				assert.Equal(t, http.StatusInternalServerError, wxphone.HTTPStatus(err))
-				assert.Equal(t, 1, server.Requests(phonePath), "nothing that another attempt would mend")
+				assert.Equal(t, 1, server.Requests(phoneAPI), "nothing that another attempt would mend")
 			})
 		})
 	}
@@ -445,12 +445,12 @@ func TestUnsignedBodyIsBelievedAsAnErrorOnly(t *testing.T) {
 			`{"errcode":0,"errmsg":"ok"}`:                           wxphone.ErrAPISecurity,
 			string(unsignedSuccess(server.AppID())):                 wxphone.ErrAPISecurity,
 		} {
-			server.RespondNext(phonePath, 200, body, 1)
+			server.RespondNext(phoneAPI, 200, body, 1)
 			info, err := client.GetPhoneNumber(t.Context(), "code")
 			require.ErrorIs(t, err, want, body)
 			assert.Nil(t, info)
 		}
-		server.RespondNext(phonePath, 200, "<html>", 1)
+		server.RespondNext(phoneAPI, 200, "<html>", 1)
 		_, err := client.GetPhoneNumber(t.Context(), "code")
 		var page *wxphone.ResponseError
 		require.ErrorAs(t, err, &page)
@@ -483,7 +483,7 @@ func TestAnswerOfAnotherCallIsRefusedOnceItIsStaleOrElsewhere(t *testing.T) {
 				var header http.Header
 				var answer []byte
 				wire.after = func(req *http.Request, resp *http.Response, body *[]byte) {
-					if req.URL.Path != phonePath {
+					if req.URL.Path != phoneAPI {
 						return
 					}
 					if header == nil {
@@ -494,10 +494,10 @@ func TestAnswerOfAnotherCallIsRefusedOnceItIsStaleOrElsewhere(t *testing.T) {
 					*body = answer
 				}
 				client := server.NewClient(wire.option())
-				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.NoError(t, err)
 				time.Sleep(11 * time.Minute)
-				_, err = server.NewClient(append(tt.opts, wire.option())...).GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err = server.NewClient(append(tt.opts, wire.option())...).GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.ErrorIs(t, err, wxphone.ErrAPISecurity)
 				assert.ErrorContains(t, err, tt.says)
 			})
@@ -523,14 +523,14 @@ func TestAnswerOfAnotherAPIIsRefused(t *testing.T) {
 			switch req.URL.Path {
 			case checkEncryptedPath:
 				header, answer = resp.Header, *body
-			case phonePath:
+			case phoneAPI:
 				resp.Header, *body = header, answer
 			}
 		}
 		client := server.NewClient(wire.option())
 		_, err := client.CheckEncryptedData(t.Context(), "data")
 		require.NoError(t, err)
-		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.ErrorIs(t, err, wxphone.ErrAPISecurity)
 	})
 }
@@ -547,7 +547,7 @@ func TestCertificateChangeIsSurvivedWithEitherCertificate(t *testing.T) {
 		maps.Copy(both.Certificates, current.Certificates)
 		require.Len(t, both.Certificates, 2)
 		redeem := func(security wxphone.APISecurity) error {
-			_, err := server.NewClient(wxphone.WithAPISecurity(security)).GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+			_, err := server.NewClient(wxphone.WithAPISecurity(security)).GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 			return err
 		}
 		for name, security := range map[string]wxphone.APISecurity{"former": former, "current": current, "both": both} {
@@ -586,12 +586,12 @@ func TestDeprecatedSignatureCountsWhereTheCurrentOneIsBroken(t *testing.T) {
 				wire := tap(server)
 				wire.after = func(req *http.Request, resp *http.Response, _ *[]byte) {
 					for _, name := range tt.broken {
-						if req.URL.Path == phonePath {
+						if req.URL.Path == phoneAPI {
 							resp.Header.Set(name, tt.signature)
 						}
 					}
 				}
-				_, err := server.NewClient(wire.option(), wxphone.WithAPISecurity(both)).GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err := server.NewClient(wire.option(), wxphone.WithAPISecurity(both)).GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				if tt.fits {
 					require.NoError(t, err)
 					return

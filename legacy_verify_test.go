@@ -23,10 +23,10 @@ func TestDataThatWeChatMadeIsVerifiedAndDecrypted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		client := server.NewClient()
-		encryptedData, iv := server.Encrypt("o-1", somebody)
+		encryptedData, iv := server.Encrypt("o-1", aPhone)
 		info, err := client.VerifyPhoneNumber(t.Context(), server.SessionKey("o-1"), encryptedData, iv)
 		require.NoError(t, err)
-		assert.Equal(t, somebody.PhoneNumber, info.PhoneNumber)
+		assert.Equal(t, aPhone.PhoneNumber, info.PhoneNumber)
 		assert.Equal(t, server.AppID(), info.Watermark.AppID)
 
 		check, err := client.CheckEncryptedData(t.Context(), encryptedData)
@@ -48,7 +48,7 @@ func TestForgeryWithALeakedSessionKeyIsRefused(t *testing.T) {
 				server := wxphonetest.NewServer(t, option)
 				client := server.NewClient()
 				leaked := server.SessionKey("o-1")
-				forged := somebody
+				forged := aPhone
 				forged.PhoneNumber, forged.PurePhoneNumber = "13900000000", "13900000000"
 				forged.Watermark = wxphone.Watermark{AppID: server.AppID(), Timestamp: time.Now().Unix()}
 				encryptedData, iv := wxphonetest.Seal(leaked, forged)
@@ -74,7 +74,7 @@ func TestGenuineDataWithAnotherIVIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		client := server.NewClient()
-		encryptedData, iv := server.Encrypt("o-1", somebody)
+		encryptedData, iv := server.Encrypt("o-1", aPhone)
 		for _, other := range []string{"AAAAAAAAAAAAAAAAAAAAAA==", strings.ToUpper(iv), iv[2:] + iv[:2]} {
 			if other == iv {
 				continue
@@ -92,12 +92,12 @@ func TestSpacesAreRepairedBeforeWeChatIsAsked(t *testing.T) {
 		client := server.NewClient()
 		var encryptedData, iv string
 		for !strings.Contains(encryptedData, "+") || !strings.Contains(iv, "+") {
-			encryptedData, iv = server.Encrypt("o-1", somebody)
+			encryptedData, iv = server.Encrypt("o-1", aPhone)
 		}
 		spaced := strings.NewReplacer("+", " ")
 		info, err := client.VerifyPhoneNumber(t.Context(), server.SessionKey("o-1"), spaced.Replace(encryptedData), spaced.Replace(iv))
 		require.NoError(t, err)
-		assert.Equal(t, somebody.PhoneNumber, info.PhoneNumber)
+		assert.Equal(t, aPhone.PhoneNumber, info.PhoneNumber)
 	})
 }
 
@@ -106,7 +106,7 @@ func TestDataOlderThanThreeDaysIsNotValid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		client := server.NewClient()
-		encryptedData, iv := server.Encrypt("o-1", somebody)
+		encryptedData, iv := server.Encrypt("o-1", aPhone)
 		time.Sleep(3*24*time.Hour + time.Minute)
 		_, err := client.VerifyPhoneNumber(t.Context(), server.SessionKey("o-1"), encryptedData, iv)
 		require.ErrorIs(t, err, wxphone.ErrDecrypt)
@@ -118,7 +118,7 @@ func TestLoginAfterTheTapMakesTheDataUnreadable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		client := server.NewClient()
-		encryptedData, iv := server.Encrypt("o-1", somebody)
+		encryptedData, iv := server.Encrypt("o-1", aPhone)
 		server.RotateSessionKey("o-1") // what wx.login may do
 		session, err := client.Code2Session(t.Context(), server.IssueLoginCode("o-1"))
 		require.NoError(t, err)

@@ -20,11 +20,6 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-const (
-	phonePath  = "/wxa/business/getuserphonenumber"
-	stablePath = "/cgi-bin/stable_token"
-)
-
 // countingSource hands out numbered tokens and can be made to fail, to wait or
 // to repeat itself.
 type countingSource struct {
@@ -93,7 +88,7 @@ func TestTenThousandColdCallersShareOneFetch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.SetLatency(stablePath, 200*time.Millisecond)
+		server.SetLatency(stableTokenAPI, 200*time.Millisecond)
 		client := server.NewClient()
 		var group sync.WaitGroup
 		var served atomic.Int32
@@ -198,9 +193,9 @@ func TestWaitersEndOnTheirOwnContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.SetLatency(stablePath, 2*time.Second)
+		server.SetLatency(stableTokenAPI, 2*time.Second)
 		client := server.NewClient()
-		code := server.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"})
+		code := server.IssueCode(aPhone)
 		begin := time.Now()
 		var group sync.WaitGroup
 		group.Go(func() { // also the caller that starts the fetch
@@ -289,7 +284,7 @@ func TestOddExpiries(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				server := wxphonetest.NewServer(t)
-				server.RespondNext(stablePath, 200, `{"access_token":"odd","expires_in":`+tt.expiresIn+`}`, -1)
+				server.RespondNext(stableTokenAPI, 200, `{"access_token":"odd","expires_in":`+tt.expiresIn+`}`, -1)
 				client := server.NewClient()
 				for range 2 {
 					token, err := client.AccessToken(t.Context())
@@ -310,8 +305,8 @@ func TestTokenWithoutExpiryServesAllThatWaitForIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.SetLatency(stablePath, time.Second)
-		server.RespondNext(stablePath, 200, `{"access_token":"once","expires_in":0}`, -1)
+		server.SetLatency(stableTokenAPI, time.Second)
+		server.RespondNext(stableTokenAPI, 200, `{"access_token":"once","expires_in":0}`, -1)
 		client := server.NewClient()
 		var group sync.WaitGroup
 		for range 50 {

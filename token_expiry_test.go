@@ -54,7 +54,7 @@ type forcing struct {
 }
 
 func (f *forcing) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Path != stablePath {
+	if req.URL.Path != stableTokenAPI {
 		return f.next.RoundTrip(req)
 	}
 	body, err := io.ReadAll(req.Body)
@@ -96,9 +96,9 @@ func TestRefusedTokenWithoutExpiryLeadsToAForcedRefresh(t *testing.T) {
 				dead := server.Token()
 				server.RevokeTokenUntilForced()
 				// The first fetch, and the one after the refusal.
-				server.RespondNext(stablePath, 200, `{"access_token":"`+dead+`","expires_in":`+expiresIn+`}`, 2)
+				server.RespondNext(stableTokenAPI, 200, `{"access_token":"`+dead+`","expires_in":`+expiresIn+`}`, 2)
 				client, seen := watchForcing(server, nil)
-				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.NoError(t, err)
 				assert.Len(t, seen.forced(), 1)
 			})
@@ -127,7 +127,7 @@ func TestForcedRefreshIsOneRequestEvenIfItFails(t *testing.T) {
 				_, err := client.AccessToken(t.Context())
 				require.NoError(t, err)
 				server.RevokeTokenUntilForced()
-				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.ErrorIs(t, err, wxphone.ErrAccessToken)
 				assert.Len(t, seen.forced(), 1)
 			})
@@ -154,8 +154,8 @@ func assertFiveForcedRefreshesADay(t *testing.T, rest time.Duration) {
 	const step = 10 * time.Second // between two calls
 	server := wxphonetest.NewServer(t)
 	// Every token is refused, and WeChat hands the same one out for ever.
-	server.FailNext(phonePath, 40001, "", -1)
-	server.RespondNext(stablePath, 200, `{"access_token":"dead","expires_in":7200}`, -1)
+	server.FailNext(phoneAPI, 40001, "", -1)
+	server.RespondNext(stableTokenAPI, 200, `{"access_token":"dead","expires_in":7200}`, -1)
 	client, seen := watchForcing(server, nil)
 	begin := time.Now()
 	for next := begin; next.Sub(begin) < 50*time.Hour; next = next.Add(step) {
@@ -185,8 +185,8 @@ func TestTokenThatIsOlderThanItLivesServesTheCallersAndIsNotKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.SetLatency(stablePath, 6*time.Second)
-		server.RespondNext(stablePath, 200, `{"access_token":"brief","expires_in":5}`, -1)
+		server.SetLatency(stableTokenAPI, 6*time.Second)
+		server.RespondNext(stableTokenAPI, 200, `{"access_token":"brief","expires_in":5}`, -1)
 		client := server.NewClient()
 		var group sync.WaitGroup
 		for range 20 {
@@ -208,9 +208,9 @@ func TestTokensLifeIsCountedFromTheRequestThatGotIt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.SetLatency(stablePath, 2*time.Second)
-		server.FailNext(stablePath, -1, "", 2) // 4 seconds and two pauses, in which there was no token yet
-		server.RespondNext(stablePath, 200, `{"access_token":"brief","expires_in":5}`, -1)
+		server.SetLatency(stableTokenAPI, 2*time.Second)
+		server.FailNext(stableTokenAPI, -1, "", 2) // 4 seconds and two pauses, in which there was no token yet
+		server.RespondNext(stableTokenAPI, 200, `{"access_token":"brief","expires_in":5}`, -1)
 		client := server.NewClient()
 		token, err := client.AccessToken(t.Context())
 		require.NoError(t, err)

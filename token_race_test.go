@@ -217,7 +217,7 @@ func TestFlightHasNoneOfItsCallersValues(t *testing.T) {
 func TestCallersTraceHooksAreNotCalledAfterItsReturn(t *testing.T) {
 	t.Parallel()
 	server := wxphonetest.NewServer(t)
-	server.SetLatency(stablePath, 50*time.Millisecond)
+	server.SetLatency(stableTokenAPI, 50*time.Millisecond)
 	client := server.NewClient()
 	hooks := 0
 	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{

@@ -18,8 +18,6 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-var somebody = wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}
-
 func TestOnlyTheRejectedTokenIsDropped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -69,12 +67,12 @@ func TestRejectedTokenIsRefreshedOnce(t *testing.T) {
 			_, err := client.AccessToken(t.Context())
 			require.NoError(t, err)
 			server.RevokeToken()
-			server.FailNext(phonePath, errcode, "", 1)
-			info, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+			server.FailNext(phoneAPI, errcode, "", 1)
+			info, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 			require.NoError(t, err)
 			assert.Equal(t, "13800000000", info.PurePhoneNumber)
 			assert.Equal(t, 2, server.TokenFetches())
-			assert.Equal(t, 2, server.Requests(phonePath))
+			assert.Equal(t, 2, server.Requests(phoneAPI))
 		})
 	}
 }
@@ -87,11 +85,11 @@ func TestCallIsRepeatedOnlyOnceAfterARejectedToken(t *testing.T) {
 		_, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
 		server.RevokeToken()
-		server.FailNext(phonePath, 40001, "", -1)
+		server.FailNext(phoneAPI, 40001, "", -1)
 		_, err = client.GetPhoneNumber(t.Context(), "code")
 		require.ErrorIs(t, err, wxphone.ErrAccessToken)
 		assert.Equal(t, 503, wxphone.HTTPStatus(err))
-		assert.Equal(t, 2, server.Requests(phonePath))
+		assert.Equal(t, 2, server.Requests(phoneAPI))
 	})
 }
 
@@ -103,11 +101,11 @@ func TestManyRejectionsCauseOneRefresh(t *testing.T) {
 		_, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
 		server.RevokeToken()
-		server.SetLatency(phonePath, 20*time.Millisecond)
-		server.SetLatency(stablePath, 100*time.Millisecond)
+		server.SetLatency(phoneAPI, 20*time.Millisecond)
+		server.SetLatency(stableTokenAPI, 100*time.Millisecond)
 		var group sync.WaitGroup
 		for i := range 500 {
-			code := server.IssueCode(somebody)
+			code := server.IssueCode(aPhone)
 			group.Go(func() {
 				time.Sleep(time.Duration(i) * time.Millisecond) // rejections before, during and after the refresh
 				_, err := client.GetPhoneNumber(t.Context(), code)
@@ -127,9 +125,9 @@ func TestRefreshIsForcedOnlyWhenWeChatHandsTheRejectedTokenBack(t *testing.T) {
 		first, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
 		server.RevokeTokenUntilForced()
-		info, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		info, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
-		assert.Equal(t, somebody.PhoneNumber, info.PhoneNumber)
+		assert.Equal(t, aPhone.PhoneNumber, info.PhoneNumber)
 		assert.Equal(t, 3, server.TokenFetches(), "first, handed back, forced")
 		second, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
@@ -143,8 +141,8 @@ func TestForcedRefreshesAreFewAndFurtherAndFurtherApart(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		client := server.NewClient()
 		// Every token is refused, and WeChat hands the same one out for ever.
-		server.FailNext(phonePath, 40001, "", -1)
-		server.RespondNext(stablePath, 200, `{"access_token":"dead","expires_in":7200}`, -1)
+		server.FailNext(phoneAPI, 40001, "", -1)
+		server.RespondNext(stableTokenAPI, 200, `{"access_token":"dead","expires_in":7200}`, -1)
 		begin, before := time.Now(), 0
 		var forced []time.Duration
 		for time.Since(begin) < 24*time.Hour {
@@ -190,8 +188,8 @@ func TestFailedForcedRefreshDoesNotFailTheFetch(t *testing.T) {
 		client := server.NewClient(wxphone.WithMaxRetries(0))
 		first, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
-		server.RespondNext(stablePath, 200, `{"access_token":"`+first.AccessToken+`","expires_in":3600}`, 1)
-		server.RespondNext(stablePath, 200, `{"errcode":45009,"errmsg":"reach max api daily quota limit"}`, 1)
+		server.RespondNext(stableTokenAPI, 200, `{"access_token":"`+first.AccessToken+`","expires_in":3600}`, 1)
+		server.RespondNext(stableTokenAPI, 200, `{"errcode":45009,"errmsg":"reach max api daily quota limit"}`, 1)
 		require.NoError(t, client.InvalidateAccessToken(t.Context(), first.AccessToken))
 		second, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
@@ -231,7 +229,7 @@ func TestBareTokenSourceIsAskedForEveryCall(t *testing.T) {
 		})
 		client := server.NewClient(wxphone.WithTokenSource(source))
 		for range 3 {
-			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 			require.NoError(t, err)
 		}
 		assert.EqualValues(t, 3, asked.Load())
@@ -252,12 +250,12 @@ func TestBareSourceWithANewTokenIsRepeatedAndWithTheOldOneIsNot(t *testing.T) {
 			return token, nil
 		})
 		client := server.NewClient(wxphone.WithTokenSource(source))
-		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.NoError(t, err)
-		require.Equal(t, 2, server.Requests(phonePath))
-		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+		require.Equal(t, 2, server.Requests(phoneAPI))
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 		require.ErrorIs(t, err, wxphone.ErrAccessToken)
-		assert.Equal(t, 3, server.Requests(phonePath), "repeated with the same token")
+		assert.Equal(t, 3, server.Requests(phoneAPI), "repeated with the same token")
 	})
 }
 
@@ -269,7 +267,7 @@ func TestRefreshThatFailsSaysWhyItWasNeeded(t *testing.T) {
 		_, err := client.AccessToken(t.Context())
 		require.NoError(t, err)
 		server.RevokeToken()
-		server.FailNext(stablePath, 40125, "", -1)
+		server.FailNext(stableTokenAPI, 40125, "", -1)
 		_, err = client.GetPhoneNumber(t.Context(), "code")
 		require.ErrorIs(t, err, wxphone.ErrSecretInvalid)
 		require.ErrorIs(t, err, wxphone.ErrAccessToken)
@@ -283,10 +281,10 @@ func TestClassicTokensAreCachedToo(t *testing.T) {
 		server := wxphonetest.NewServer(t)
 		client := server.NewClient(wxphone.WithClassicToken())
 		for range 5 {
-			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 			require.NoError(t, err)
 		}
-		assert.Equal(t, 1, server.Requests("/cgi-bin/token"))
-		assert.Zero(t, server.Requests(stablePath))
+		assert.Equal(t, 1, server.Requests(classicTokenAPI))
+		assert.Zero(t, server.Requests(stableTokenAPI))
 	})
 }

@@ -21,8 +21,6 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-const classicPath = "/cgi-bin/token"
-
 // processes returns n Clients that share nothing but the store.
 func processes(server *wxphonetest.Server, n int, opts ...wxphone.Option) []*wxphone.Client {
 	clients := make([]*wxphone.Client, n)
@@ -39,7 +37,7 @@ func callAll(t *testing.T, server *wxphonetest.Server, clients []*wxphone.Client
 	var failed atomic.Int32
 	for _, client := range clients {
 		for range calls {
-			code := server.IssueCode(somebody)
+			code := server.IssueCode(aPhone)
 			group.Go(func() {
 				if _, err := client.GetPhoneNumber(t.Context(), code); err != nil {
 					failed.Add(1)
@@ -55,8 +53,8 @@ func callAll(t *testing.T, server *wxphonetest.Server, clients []*wxphone.Client
 func TestProcessesThatShareAStoreFetchOnce(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]wxphone.Option{
-		stablePath:  nil,
-		classicPath: {wxphone.WithClassicToken()},
+		stableTokenAPI:  nil,
+		classicTokenAPI: {wxphone.WithClassicToken()},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			server := wxphonetest.NewServer(t)
@@ -140,11 +138,11 @@ func TestStoreThatIsDownIsNoOutageWithStableTokens(t *testing.T) {
 				client := server.NewClient(wxphone.WithTokenStore(brokenStores(t)[name]),
 					wxphone.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 				begin := time.Now()
-				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.NoError(t, err)
 				assert.LessOrEqual(t, time.Since(begin), time.Second, "a store that hangs is down")
 				server.RevokeToken()
-				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(somebody))
+				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.NoError(t, err)
 				synctest.Wait() // the flight logs its end after it has served
 				assert.Contains(t, log.String(), "token store")
@@ -301,7 +299,7 @@ func TestFetchThatOutlastsTheLeaseIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		server := wxphonetest.NewServer(t)
-		server.SetLatency(classicPath, 14*time.Second)
+		server.SetLatency(classicTokenAPI, 14*time.Second)
 		store := new(wxphonetest.MemoryStore)
 		client := server.NewClient(wxphone.WithTokenStore(store), wxphone.WithClassicToken())
 		begin := time.Now()
