@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -368,4 +369,97 @@ func TestRetryAfterIsRespectedWithinTheContext(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRejectedTokenIsRefreshedOnce(t *testing.T) {
+	t.Parallel()
+	for _, errcode := range []int{40001, 40014, 42001, 41001} {
+		synctest.Test(t, func(t *testing.T) {
+			server := wxphonetest.NewServer(t)
+			client := server.NewClient(wxphone.WithMaxRetries(0))
+			_, err := client.AccessToken(t.Context())
+			require.NoError(t, err)
+			server.RevokeToken()
+			server.FailNext(phoneAPI, errcode, "", 1)
+			info, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+			require.NoError(t, err)
+			assert.Equal(t, "13800000000", info.PurePhoneNumber)
+			assert.Equal(t, 2, server.TokenFetches())
+			assert.Equal(t, 2, server.Requests(phoneAPI))
+		})
+	}
+}
+
+func TestCallIsRepeatedOnlyOnceAfterARejectedToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		client := server.NewClient()
+		_, err := client.AccessToken(t.Context())
+		require.NoError(t, err)
+		server.RevokeToken()
+		server.FailNext(phoneAPI, 40001, "", -1)
+		_, err = client.GetPhoneNumber(t.Context(), "code")
+		require.ErrorIs(t, err, wxphone.ErrAccessToken)
+		assert.Equal(t, 503, wxphone.HTTPStatus(err))
+		assert.Equal(t, 2, server.Requests(phoneAPI))
+	})
+}
+
+func TestBareTokenSourceIsAskedForEveryCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		fake := server.NewClient()
+		var asked atomic.Int32
+		source := wxphone.TokenSourceFunc(func(ctx context.Context) (wxphone.Token, error) {
+			asked.Add(1)
+			return fake.AccessToken(ctx)
+		})
+		client := server.NewClient(wxphone.WithTokenSource(source))
+		for range 3 {
+			_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+			require.NoError(t, err)
+		}
+		assert.EqualValues(t, 3, asked.Load())
+		assert.Equal(t, 1, server.TokenFetches())
+	})
+}
+
+func TestBareSourceWithANewTokenIsRepeatedAndWithTheOldOneIsNot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		good, err := server.NewClient().AccessToken(t.Context())
+		require.NoError(t, err)
+		answers := []string{"stale", good.AccessToken, "stale", "stale"}
+		source := wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
+			token := wxphone.Token{AccessToken: answers[0]}
+			answers = answers[1:]
+			return token, nil
+		})
+		client := server.NewClient(wxphone.WithTokenSource(source))
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+		require.NoError(t, err)
+		require.Equal(t, 2, server.Requests(phoneAPI))
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+		require.ErrorIs(t, err, wxphone.ErrAccessToken)
+		assert.Equal(t, 3, server.Requests(phoneAPI), "repeated with the same token")
+	})
+}
+
+func TestRefreshThatFailsSaysWhyItWasNeeded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		client := server.NewClient()
+		_, err := client.AccessToken(t.Context())
+		require.NoError(t, err)
+		server.RevokeToken()
+		server.FailNext(stableTokenAPI, 40125, "", -1)
+		_, err = client.GetPhoneNumber(t.Context(), "code")
+		require.ErrorIs(t, err, wxphone.ErrSecretInvalid)
+		require.ErrorIs(t, err, wxphone.ErrAccessToken)
+		assert.Equal(t, 500, wxphone.HTTPStatus(err), "what must be mended counts first")
+	})
 }

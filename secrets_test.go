@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -450,4 +451,20 @@ func TestTalkativeDatabaseIsCutShort(t *testing.T) {
 	require.Error(t, err)
 	w.checkError(err)
 	w.checkLog()
+}
+
+func TestTokenPrintsRedacted(t *testing.T) {
+	t.Parallel()
+	token := wxphone.Token{AccessToken: someToken, ExpiresAt: time.Date(2025, 1, 2, 3, 4, 5, 0, time.UTC)}
+	assertPrintsWithout(t, token, someToken)
+	assertPrintsWithout(t, wxphone.Token{AccessToken: someToken}, someToken)
+	assert.Equal(t, "[REDACTED] until 2025-01-02T03:04:05Z", fmt.Sprintf("%#v", token))
+
+	// Stores need the token in its JSON.
+	text, err := json.Marshal(token)
+	require.NoError(t, err)
+	assert.JSONEq(t, `{"access_token":"`+someToken+`","expires_at":"2025-01-02T03:04:05Z"}`, string(text))
+	var back wxphone.Token
+	require.NoError(t, json.Unmarshal(text, &back))
+	assert.Equal(t, token, back)
 }

@@ -189,36 +189,6 @@ func TestFailuresBackOffFromASecondToAMinute(t *testing.T) {
 	})
 }
 
-func TestWaitersEndOnTheirOwnContext(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		server.SetLatency(stableTokenAPI, 2*time.Second)
-		client := server.NewClient()
-		code := server.IssueCode(aPhone)
-		begin := time.Now()
-		var group sync.WaitGroup
-		group.Go(func() { // also the caller that starts the fetch
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-			defer cancel()
-			_, err := client.GetPhoneNumber(ctx, "unused")
-			assert.ErrorIs(t, err, context.DeadlineExceeded)
-			assert.Equal(t, 504, wxphone.HTTPStatus(err))
-			assert.Equal(t, 50*time.Millisecond, time.Since(begin))
-		})
-		synctest.Wait()
-		group.Go(func() {
-			info, err := client.GetPhoneNumber(t.Context(), code)
-			if assert.NoError(t, err) {
-				assert.Equal(t, "13800000000", info.PhoneNumber)
-			}
-			assert.Equal(t, 2*time.Second, time.Since(begin))
-		})
-		group.Wait()
-		assert.Equal(t, 1, server.TokenFetches())
-	})
-}
-
 func TestSourceThatIgnoresItsContextDoesNotBlockForEver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -255,48 +225,6 @@ func TestSourceThatPanicsIsAnError(t *testing.T) {
 			_, err := tokens.Token(t.Context())
 			require.ErrorContains(t, err, "token source")
 			assert.NotContains(t, err.Error(), "secret inside")
-		})
-	}
-}
-
-func TestOddExpiries(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		expiresIn string
-		// fetches after two calls at once and one a second later
-		atOnce, later int
-	}{
-		{`7200`, 1, 1},
-		{`"7200"`, 1, 1},
-		{`7200.0`, 1, 1},
-		{`300`, 1, 1},
-		{`5`, 1, 1},
-		{`1`, 1, 2},
-		{`0`, 2, 3},
-		{`-1`, 2, 3},
-		{`null`, 2, 3},
-		{`"soon"`, 2, 3},
-		{`99999999999999999999`, 2, 3},
-		{`9007199254740991`, 1, 1},
-	}
-	for _, tt := range tests {
-		t.Run(tt.expiresIn, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t)
-				server.RespondNext(stableTokenAPI, 200, `{"access_token":"odd","expires_in":`+tt.expiresIn+`}`, -1)
-				client := server.NewClient()
-				for range 2 {
-					token, err := client.AccessToken(t.Context())
-					require.NoError(t, err)
-					require.Equal(t, "odd", token.AccessToken)
-				}
-				assert.Equal(t, tt.atOnce, server.TokenFetches())
-				time.Sleep(time.Second)
-				_, err := client.AccessToken(t.Context())
-				require.NoError(t, err)
-				assert.Equal(t, tt.later, server.TokenFetches())
-			})
 		})
 	}
 }
@@ -341,19 +269,4 @@ func TestExpiredTokenFromTheSourceIsAnError(t *testing.T) {
 	}))
 	_, err := tokens.Token(t.Context())
 	require.ErrorContains(t, err, "expired 1m0s ago")
-}
-
-func TestCacheTokensReportsItsMisuse(t *testing.T) {
-	t.Parallel()
-	source := &countingSource{life: time.Hour}
-	for name, tokens := range map[string]wxphone.TokenSource{
-		"nil source": wxphone.CacheTokens(nil),
-		"nil option": wxphone.CacheTokens(source, nil),
-		"nil logger": wxphone.CacheTokens(source, wxphone.WithCacheLogger(nil)),
-	} {
-		_, err := tokens.Token(t.Context())
-		require.ErrorIs(t, err, wxphone.ErrInvalidArgument, name)
-		require.ErrorIs(t, tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), "x"), wxphone.ErrInvalidArgument, name)
-	}
-	assert.Zero(t, source.fetches.Load())
 }

@@ -3,13 +3,9 @@
 package wxphone_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
-	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -41,98 +37,6 @@ func TestRefusalOfATokenWithoutExpiryReachesTheSource(t *testing.T) {
 		assert.Equal(t, []string{refused}, source.wasTold())
 		assertNeverServed(t, tokens, refused)
 	})
-}
-
-// forcing stands between a Client and the fake WeChat and sees the forced
-// refreshes, which it may answer itself.
-type forcing struct {
-	next   http.RoundTripper
-	answer func() (*http.Response, error) // instead of WeChat, or nil
-
-	mu    sync.Mutex
-	times []time.Time
-}
-
-func (f *forcing) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Path != stableTokenAPI {
-		return f.next.RoundTrip(req)
-	}
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		return nil, err
-	}
-	req.Body = io.NopCloser(bytes.NewReader(body))
-	if !bytes.Contains(body, []byte(`"force_refresh":true`)) {
-		return f.next.RoundTrip(req)
-	}
-	f.mu.Lock()
-	f.times = append(f.times, time.Now())
-	f.mu.Unlock()
-	if f.answer != nil {
-		return f.answer()
-	}
-	return f.next.RoundTrip(req)
-}
-
-func (f *forcing) forced() []time.Time {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.times
-}
-
-// watchForcing returns a client whose forced refreshes are seen.
-func watchForcing(server *wxphonetest.Server, answer func() (*http.Response, error)) (*wxphone.Client, *forcing) {
-	seen := &forcing{next: server.HTTPClient().Transport, answer: answer}
-	return server.NewClient(wxphone.WithHTTPClient(&http.Client{Transport: seen})), seen
-}
-
-func TestRefusedTokenWithoutExpiryLeadsToAForcedRefresh(t *testing.T) {
-	t.Parallel()
-	for _, expiresIn := range []string{`0`, `null`, `-1`} {
-		t.Run(expiresIn, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t)
-				dead := server.Token()
-				server.RevokeTokenUntilForced()
-				// The first fetch, and the one after the refusal.
-				server.RespondNext(stableTokenAPI, 200, `{"access_token":"`+dead+`","expires_in":`+expiresIn+`}`, 2)
-				client, seen := watchForcing(server, nil)
-				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
-				require.NoError(t, err)
-				assert.Len(t, seen.forced(), 1)
-			})
-		})
-	}
-}
-
-// A forced refresh counts against WeChat's quota whether its answer arrives or
-// not.
-func TestForcedRefreshIsOneRequestEvenIfItFails(t *testing.T) {
-	t.Parallel()
-	for name, answer := range map[string]func() (*http.Response, error){
-		"busy": func() (*http.Response, error) {
-			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader([]byte(`{"errcode":-1}`)))}, nil
-		},
-		"failed gateway": func() (*http.Response, error) {
-			return &http.Response{StatusCode: http.StatusBadGateway, Body: http.NoBody}, nil
-		},
-		"answer lost": func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t)
-				client, seen := watchForcing(server, answer)
-				_, err := client.AccessToken(t.Context())
-				require.NoError(t, err)
-				server.RevokeTokenUntilForced()
-				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
-				require.ErrorIs(t, err, wxphone.ErrAccessToken)
-				assert.Len(t, seen.forced(), 1)
-			})
-		})
-	}
 }
 
 func TestForcedRefreshesAreFiveInAny24Hours(t *testing.T) {
@@ -179,47 +83,6 @@ func assertFiveForcedRefreshesADay(t *testing.T, rest time.Duration) {
 		assert.GreaterOrEqual(t, forced[i+5].Sub(forced[i]), 24*time.Hour, "six within a day, from refresh %d", i+1)
 	}
 	assert.LessOrEqual(t, forced[5].Sub(forced[0]), 24*time.Hour+late, "the oldest no longer counts")
-}
-
-func TestTokenThatIsOlderThanItLivesServesTheCallersAndIsNotKept(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		server.SetLatency(stableTokenAPI, 6*time.Second)
-		server.RespondNext(stableTokenAPI, 200, `{"access_token":"brief","expires_in":5}`, -1)
-		client := server.NewClient()
-		var group sync.WaitGroup
-		for range 20 {
-			group.Go(func() {
-				token, err := client.AccessToken(t.Context())
-				assert.NoError(t, err)
-				assert.Equal(t, "brief", token.AccessToken)
-			})
-		}
-		group.Wait()
-		assert.Equal(t, 1, server.TokenFetches())
-		_, err := client.AccessToken(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, 2, server.TokenFetches())
-	})
-}
-
-func TestTokensLifeIsCountedFromTheRequestThatGotIt(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		server.SetLatency(stableTokenAPI, 2*time.Second)
-		server.FailNext(stableTokenAPI, -1, "", 2) // 4 seconds and two pauses, in which there was no token yet
-		server.RespondNext(stableTokenAPI, 200, `{"access_token":"brief","expires_in":5}`, -1)
-		client := server.NewClient()
-		token, err := client.AccessToken(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, 3, server.TokenFetches())
-		assert.Equal(t, 5*time.Second-2*time.Second, time.Until(token.ExpiresAt), "its answer took 2 seconds")
-		_, err = client.AccessToken(t.Context())
-		require.NoError(t, err)
-		assert.Equal(t, 3, server.TokenFetches(), "it is kept")
-	})
 }
 
 // fadingSource hands out a token that lives an hour, and after it tokens

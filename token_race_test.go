@@ -4,7 +4,6 @@ package wxphone_test
 
 import (
 	"context"
-	"net/http/httptrace"
 	"strconv"
 	"sync"
 	"testing"
@@ -15,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
-	"github.com/wxphone/wxphone/wxphonetest"
 )
 
 // rotatingSource hands out the same token until it is told that this one was
@@ -65,21 +63,6 @@ func assertNeverServed(t *testing.T, tokens wxphone.TokenSource, refused string)
 		require.NotEqual(t, refused, accessToken(t, tokens), "served again %d s after it was refused", second)
 		time.Sleep(time.Second)
 	}
-}
-
-func TestNilContextIsRefusedAndDoesNotLockTheCache(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		tokens := wxphone.CacheTokens(&countingSource{life: time.Hour})
-		_, err := tokens.Token(nil) //nolint:staticcheck // the mistake under test
-		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
-		first := accessToken(t, tokens)
-		err = tokens.(wxphone.TokenInvalidator).InvalidateToken(nil, first) //nolint:staticcheck // the mistake under test
-		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
-		assert.Equal(t, first, accessToken(t, tokens), "a refused report reports nothing")
-		invalidate(t, tokens, first)
-		assert.NotEqual(t, first, accessToken(t, tokens))
-	})
 }
 
 func TestRefusedTokenIsNotFetchedWhileTheSourceIsBeingTold(t *testing.T) {
@@ -210,28 +193,4 @@ func TestFlightHasNoneOfItsCallersValues(t *testing.T) {
 	_, err := tokens.Token(context.WithValue(t.Context(), contextKey{}, "a request that the framework recycles"))
 	require.NoError(t, err)
 	assert.Nil(t, inherited)
-}
-
-// The counter is plain on purpose: the race detector sees a hook that runs when
-// its caller has the counter for itself again.
-func TestCallersTraceHooksAreNotCalledAfterItsReturn(t *testing.T) {
-	t.Parallel()
-	server := wxphonetest.NewServer(t)
-	server.SetLatency(stableTokenAPI, 50*time.Millisecond)
-	client := server.NewClient()
-	hooks := 0
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
-		GetConn:              func(string) { hooks++ },
-		GotFirstResponseByte: func() { hooks++ },
-	})
-	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
-	defer cancel()
-	_, err := client.AccessToken(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	hooks = 0
-
-	_, err = client.AccessToken(t.Context()) // waits for the same flight
-	require.NoError(t, err)
-	require.Equal(t, 1, server.TokenFetches())
-	assert.Zero(t, hooks)
 }

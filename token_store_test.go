@@ -108,8 +108,11 @@ type brokenStore struct{ fail func(context.Context) error }
 func (s brokenStore) Load(ctx context.Context, _ string) (wxphone.Token, error) {
 	return wxphone.Token{}, s.fail(ctx)
 }
+
 func (s brokenStore) Save(ctx context.Context, _ string, _ wxphone.Token) error { return s.fail(ctx) }
-func (s brokenStore) DeleteIf(ctx context.Context, _, _ string) error           { return s.fail(ctx) }
+
+func (s brokenStore) DeleteIf(ctx context.Context, _, _ string) error { return s.fail(ctx) }
+
 func (s brokenStore) TryLock(ctx context.Context, _ string, _ time.Duration) (func(context.Context) error, bool, error) {
 	return nil, false, s.fail(ctx)
 }
@@ -211,10 +214,12 @@ type fixedStore struct {
 }
 
 func (s *fixedStore) Load(context.Context, string) (wxphone.Token, error) { return s.token, s.err }
+
 func (s *fixedStore) Save(_ context.Context, _ string, token wxphone.Token) error {
 	s.token, s.err = token, nil
 	return nil
 }
+
 func (s *fixedStore) DeleteIf(context.Context, string, string) error { return nil }
 
 func TestUnreadableValueInTheStoreIsAMissAndLogged(t *testing.T) {
@@ -334,4 +339,57 @@ func TestStoreOptionsThatCannotBe(t *testing.T) {
 	require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
 	_, err = wxphone.New("wx1", "s", wxphone.WithTokenStore(new(wxphonetest.MemoryStore)), wxphone.WithTokenSource(&countingSource{}))
 	require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+}
+
+func TestCacheTokensReportsItsMisuse(t *testing.T) {
+	t.Parallel()
+	source := &countingSource{life: time.Hour}
+	for name, tokens := range map[string]wxphone.TokenSource{
+		"nil source": wxphone.CacheTokens(nil),
+		"nil option": wxphone.CacheTokens(source, nil),
+		"nil logger": wxphone.CacheTokens(source, wxphone.WithCacheLogger(nil)),
+	} {
+		_, err := tokens.Token(t.Context())
+		require.ErrorIs(t, err, wxphone.ErrInvalidArgument, name)
+		require.ErrorIs(t, tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), "x"), wxphone.ErrInvalidArgument, name)
+	}
+	assert.Zero(t, source.fetches.Load())
+}
+
+func TestNilContextIsRefusedAndDoesNotLockTheCache(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tokens := wxphone.CacheTokens(&countingSource{life: time.Hour})
+		_, err := tokens.Token(nil) //nolint:staticcheck // the mistake under test
+		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+		first := accessToken(t, tokens)
+		err = tokens.(wxphone.TokenInvalidator).InvalidateToken(nil, first) //nolint:staticcheck // the mistake under test
+		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+		assert.Equal(t, first, accessToken(t, tokens), "a refused report reports nothing")
+		invalidate(t, tokens, first)
+		assert.NotEqual(t, first, accessToken(t, tokens))
+	})
+}
+
+// invalidatedSource records what it is told.
+type invalidatedSource struct {
+	countingSource
+	told atomic.Pointer[string]
+}
+
+func (s *invalidatedSource) InvalidateToken(_ context.Context, rejected string) error {
+	s.told.Store(&rejected)
+	return errors.New("noted")
+}
+
+func TestWrappedSourceIsToldOfTheRejectedToken(t *testing.T) {
+	t.Parallel()
+	source := &invalidatedSource{countingSource: countingSource{life: time.Hour}}
+	tokens := wxphone.CacheTokens(source)
+	invalidate(t, tokens, "unknown")
+	require.Nil(t, source.told.Load())
+	first := accessToken(t, tokens)
+	err := tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), first)
+	require.EqualError(t, err, "noted")
+	assert.Equal(t, first, *source.told.Load())
 }
