@@ -102,59 +102,7 @@ func TestKeysTellAppsAndKindsApart(t *testing.T) {
 	})
 }
 
-// brokenStore fails in some way, whatever is asked of it.
-type brokenStore struct{ fail func(context.Context) error }
-
-func (s brokenStore) Load(ctx context.Context, _ string) (wxphone.Token, error) {
-	return wxphone.Token{}, s.fail(ctx)
-}
-
-func (s brokenStore) Save(ctx context.Context, _ string, _ wxphone.Token) error { return s.fail(ctx) }
-
-func (s brokenStore) DeleteIf(ctx context.Context, _, _ string) error { return s.fail(ctx) }
-
-func (s brokenStore) TryLock(ctx context.Context, _ string, _ time.Duration) (func(context.Context) error, bool, error) {
-	return nil, false, s.fail(ctx)
-}
-
 var errDown = errors.New("connection refused")
-
-func brokenStores(t *testing.T) map[string]brokenStore {
-	hang := make(chan struct{})
-	t.Cleanup(func() { close(hang) })
-	return map[string]brokenStore{
-		"down":                 {func(context.Context) error { return errDown }},
-		"hanging":              {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
-		"hanging, ctx ignored": {func(context.Context) error { <-hang; return nil }},
-		"panicking":            {func(context.Context) error { panic("secret inside") }},
-	}
-}
-
-func TestStoreThatIsDownIsNoOutageWithStableTokens(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"down", "hanging", "hanging, ctx ignored", "panicking"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t)
-				var log bytes.Buffer
-				client := server.NewClient(wxphone.WithTokenStore(brokenStores(t)[name]),
-					wxphone.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-				begin := time.Now()
-				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
-				require.NoError(t, err)
-				assert.LessOrEqual(t, time.Since(begin), time.Second, "a store that hangs is down")
-				server.RevokeToken()
-				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
-				require.NoError(t, err)
-				synctest.Wait() // the flight logs its end after it has served
-				assert.Contains(t, log.String(), "token store")
-				assert.NotContains(t, log.String(), "secret inside")
-				assert.NotContains(t, log.String(), server.Token())
-			})
-		})
-	}
-}
 
 func TestStoreThatIsDownStopsBlindFetchesOfClassicTokens(t *testing.T) {
 	t.Parallel()
@@ -183,142 +131,11 @@ func TestStoreThatIsDownStopsBlindFetchesOfClassicTokens(t *testing.T) {
 	})
 }
 
-func TestBadValuesInTheStoreAreReplaced(t *testing.T) {
-	t.Parallel()
-	for name, value := range map[string]wxphone.Token{
-		"no token":          {ExpiresAt: time.Now().Add(time.Hour)},
-		"no expiry":         {AccessToken: "undated"},
-		"expired":           {AccessToken: "old", ExpiresAt: time.Unix(1, 0)},
-		"absurdly long":     {AccessToken: "eternal", ExpiresAt: time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)},
-		"beyond all clocks": {AccessToken: "eternal", ExpiresAt: time.Unix(1<<60, 0)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				server := wxphonetest.NewServer(t)
-				store := &fixedStore{token: value}
-				client := server.NewClient(wxphone.WithTokenStore(store))
-				token, err := client.AccessToken(t.Context())
-				require.NoError(t, err)
-				assert.Equal(t, server.Token(), token.AccessToken)
-				assert.Equal(t, server.Token(), store.token.AccessToken, "not replaced")
-			})
-		})
-	}
-}
-
-// fixedStore hands out what it holds, without looking at it.
-type fixedStore struct {
-	token wxphone.Token
-	err   error
-}
-
-func (s *fixedStore) Load(context.Context, string) (wxphone.Token, error) { return s.token, s.err }
-
-func (s *fixedStore) Save(_ context.Context, _ string, token wxphone.Token) error {
-	s.token, s.err = token, nil
-	return nil
-}
-
-func (s *fixedStore) DeleteIf(context.Context, string, string) error { return nil }
-
-func TestUnreadableValueInTheStoreIsAMissAndLogged(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		var log bytes.Buffer
-		store := &fixedStore{err: fmt.Errorf("corrupt value: %w", wxphone.ErrTokenNotFound)}
-		client := server.NewClient(wxphone.WithTokenStore(store), wxphone.WithClassicToken(),
-			wxphone.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		_, err := client.AccessToken(t.Context())
-		require.NoError(t, err)
-		synctest.Wait() // the flight logs its end after it has served
-		assert.Contains(t, log.String(), "corrupt value")
-		assert.NotEmpty(t, store.token.AccessToken)
-	})
-}
-
-func TestRefusedTokenIsNotTakenBackFromTheStore(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		store := &fixedStore{err: wxphone.ErrTokenNotFound} // does not delete
-		client := server.NewClient(wxphone.WithTokenStore(store))
-		first, err := client.AccessToken(t.Context())
-		require.NoError(t, err)
-		server.RevokeToken()
-		require.NoError(t, client.InvalidateAccessToken(t.Context(), first.AccessToken))
-		second, err := client.AccessToken(t.Context())
-		require.NoError(t, err)
-		assert.NotEqual(t, first.AccessToken, second.AccessToken)
-		assert.Equal(t, second.AccessToken, store.token.AccessToken)
-	})
-}
-
-func TestForcedTokenIsSharedAndTheRefusedOneIsNot(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		store := new(wxphonetest.MemoryStore)
-		clients := processes(server, 8, wxphone.WithTokenStore(store))
-		require.Zero(t, callAll(t, server, clients, 10))
-		server.RevokeTokenUntilForced()
-		require.Zero(t, callAll(t, server, clients, 50))
-		assert.LessOrEqual(t, server.TokenFetches(), 3, "first, handed back, forced; once for the whole fleet")
-		stored, err := store.Load(t.Context(), "wxphone:stable:"+server.AppID())
-		require.NoError(t, err)
-		assert.Equal(t, server.Token(), stored.AccessToken)
-	})
-}
-
-func TestOthersGoOnWhenTheHolderOfTheLockDies(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		store := new(wxphonetest.MemoryStore)
-		_, ok, err := store.TryLock(t.Context(), "wxphone:stable:"+server.AppID(), 15*time.Second)
-		require.NoError(t, err)
-		require.True(t, ok)
-		begin := time.Now()
-		require.Zero(t, callAll(t, server, processes(server, 4, wxphone.WithTokenStore(store)), 20))
-		assert.GreaterOrEqual(t, time.Since(begin), 15*time.Second)
-		assert.Less(t, time.Since(begin), 16*time.Second)
-		assert.Equal(t, 1, server.TokenFetches())
-	})
-}
-
-func TestLockThatNeverComesFreeEndsTheFlight(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		store := new(wxphonetest.MemoryStore)
-		_, _, err := store.TryLock(t.Context(), "wxphone:stable:"+server.AppID(), time.Hour)
-		require.NoError(t, err)
-		_, err = server.NewClient(wxphone.WithTokenStore(store)).AccessToken(t.Context())
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.Equal(t, 504, wxphone.HTTPStatus(err))
-	})
-}
-
-func TestFetchThatOutlastsTheLeaseIsGivenUp(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := wxphonetest.NewServer(t)
-		server.SetLatency(classicTokenAPI, 14*time.Second)
-		store := new(wxphonetest.MemoryStore)
-		client := server.NewClient(wxphone.WithTokenStore(store), wxphone.WithClassicToken())
-		begin := time.Now()
-		_, err := client.AccessToken(t.Context())
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.Less(t, time.Since(begin), 15*time.Second, "the lock had ended, another process could fetch")
-	})
-}
-
 func TestSharedStoreWithACustomSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := new(wxphonetest.MemoryStore)
-		source := &countingSource{life: time.Hour}
+		source := new(numberedTokens)
 		first := wxphone.CacheTokens(source, wxphone.WithCacheStore(store, "mine"))
 		second := wxphone.CacheTokens(source, wxphone.WithCacheStore(store, "mine"))
 		assert.Equal(t, accessToken(t, first), accessToken(t, second))
@@ -333,17 +150,55 @@ func TestSharedStoreWithACustomSource(t *testing.T) {
 	})
 }
 
+func TestStoreAndLogOfACacheHearOfARefusal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		store := new(wxphonetest.MemoryStore)
+		tokens := wxphone.CacheTokens(new(numberedTokens), wxphone.WithCacheStore(store, "mine"),
+			wxphone.WithCacheLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		first := accessToken(t, tokens)
+		stored, err := store.Load(t.Context(), "mine")
+		require.NoError(t, err)
+		require.Equal(t, first, stored.AccessToken)
+		invalidate(t, tokens, first)
+		_, err = store.Load(t.Context(), "mine")
+		require.ErrorIs(t, err, wxphone.ErrTokenNotFound)
+		assert.Contains(t, log.String(), "WeChat refused the access_token")
+		assert.NotContains(t, log.String(), first)
+	})
+}
+
 func TestStoreOptionsThatCannotBe(t *testing.T) {
 	t.Parallel()
 	_, err := wxphone.New("wx1", "s", wxphone.WithTokenStore(nil))
 	require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
-	_, err = wxphone.New("wx1", "s", wxphone.WithTokenStore(new(wxphonetest.MemoryStore)), wxphone.WithTokenSource(&countingSource{}))
+	_, err = wxphone.New("wx1", "s", wxphone.WithTokenStore(new(wxphonetest.MemoryStore)), wxphone.WithTokenSource(new(numberedTokens)))
 	require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+}
+
+// numberedTokens is a source whose tokens are all different.
+type numberedTokens struct{ fetches atomic.Int32 }
+
+func (s *numberedTokens) Token(context.Context) (wxphone.Token, error) {
+	return wxphone.Token{AccessToken: fmt.Sprint("token-", s.fetches.Add(1)), ExpiresAt: time.Now().Add(time.Hour)}, nil
+}
+
+func accessToken(t *testing.T, tokens wxphone.TokenSource) string {
+	t.Helper()
+	token, err := tokens.Token(t.Context())
+	require.NoError(t, err)
+	return token.AccessToken
+}
+
+func invalidate(t *testing.T, tokens wxphone.TokenSource, rejected string) {
+	t.Helper()
+	require.NoError(t, tokens.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), rejected))
 }
 
 func TestCacheTokensReportsItsMisuse(t *testing.T) {
 	t.Parallel()
-	source := &countingSource{life: time.Hour}
+	source := new(numberedTokens)
 	for name, tokens := range map[string]wxphone.TokenSource{
 		"nil source": wxphone.CacheTokens(nil),
 		"nil option": wxphone.CacheTokens(source, nil),
@@ -359,7 +214,7 @@ func TestCacheTokensReportsItsMisuse(t *testing.T) {
 func TestNilContextIsRefusedAndDoesNotLockTheCache(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tokens := wxphone.CacheTokens(&countingSource{life: time.Hour})
+		tokens := wxphone.CacheTokens(new(numberedTokens))
 		_, err := tokens.Token(nil) //nolint:staticcheck // the mistake under test
 		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
 		first := accessToken(t, tokens)
@@ -373,7 +228,7 @@ func TestNilContextIsRefusedAndDoesNotLockTheCache(t *testing.T) {
 
 // invalidatedSource records what it is told.
 type invalidatedSource struct {
-	countingSource
+	numberedTokens
 	told atomic.Pointer[string]
 }
 
@@ -384,7 +239,7 @@ func (s *invalidatedSource) InvalidateToken(_ context.Context, rejected string) 
 
 func TestWrappedSourceIsToldOfTheRejectedToken(t *testing.T) {
 	t.Parallel()
-	source := &invalidatedSource{countingSource: countingSource{life: time.Hour}}
+	source := new(invalidatedSource)
 	tokens := wxphone.CacheTokens(source)
 	invalidate(t, tokens, "unknown")
 	require.Nil(t, source.told.Load())
