@@ -448,6 +448,30 @@ func TestBareSourceWithANewTokenIsRepeatedAndWithTheOldOneIsNot(t *testing.T) {
 	})
 }
 
+// stuckTokens cannot replace the token that it has.
+type stuckTokens struct{ token string }
+
+func (s stuckTokens) Token(context.Context) (wxphone.Token, error) {
+	return wxphone.Token{AccessToken: s.token}, nil
+}
+
+func (s stuckTokens) InvalidateToken(_ context.Context, rejected string) error {
+	return fmt.Errorf("no way to replace %s", rejected)
+}
+
+func TestSourceThatCannotReplaceARefusedTokenFailsTheCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		client := server.NewClient(wxphone.WithTokenSource(stuckTokens{someToken}))
+		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+		require.ErrorContains(t, err, "refused access_token not replaced: no way to replace")
+		require.ErrorIs(t, err, wxphone.ErrAccessToken, "what it was needed for")
+		assert.NotContains(t, err.Error(), someToken)
+		assert.Equal(t, 1, server.Requests(phoneAPI))
+	})
+}
+
 func TestRefreshThatFailsSaysWhyItWasNeeded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

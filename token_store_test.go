@@ -211,6 +211,16 @@ func TestCacheTokensReportsItsMisuse(t *testing.T) {
 	assert.Zero(t, source.fetches.Load())
 }
 
+func TestCacheTokensPrintsNoToken(t *testing.T) {
+	t.Parallel()
+	tokens := wxphone.CacheTokens(fixedToken(someToken))
+	require.Equal(t, someToken, accessToken(t, tokens))
+	for _, verb := range verbs {
+		assertTellsNone(t, fmt.Sprintf(verb, tokens), []string{someToken}, "CacheTokens under %s", verb)
+	}
+	assert.Equal(t, "wxphone.CacheTokens", fmt.Sprintf("%+v", tokens))
+}
+
 func TestNilContextIsRefusedAndDoesNotLockTheCache(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

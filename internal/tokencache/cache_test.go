@@ -422,19 +422,27 @@ func TestTokenThatCannotBeOneIsAnError(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				source := &countingSource{}
-				cache := cacheOf(Source{Token: func(ctx context.Context) (Token, error) {
-					token := Token{AccessToken: "old", ExpiresAt: time.Now().Add(life)}
-					if life > 0 {
-						token.AccessToken = ""
-					}
-					source.fetches.Add(1)
-					return token, nil
+				store := new(memoryStore)
+				cache := New(Config{Store: store.store(), Log: quiet, Source: Source{
+					Token: func(context.Context) (Token, error) {
+						token := Token{AccessToken: "old", ExpiresAt: time.Now().Add(life)}
+						if life > 0 {
+							token.AccessToken = ""
+						}
+						source.fetches.Add(1)
+						return token, nil
+					},
+					Force: func(context.Context) (Token, error) {
+						t.Error("forced, though none was refused")
+						return Token{}, errDown
+					},
 				}})
 				for range 2 {
 					_, err := cache.Token(t.Context())
 					require.ErrorContains(t, err, want)
 				}
 				assert.EqualValues(t, 1, source.fetches.Load(), "a source that errs is left alone too")
+				assert.Zero(t, store.stored())
 			})
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -77,10 +78,10 @@ func (s *memoryStore) TryLock(_ context.Context, ttl time.Duration) (unlock func
 		return nil, false, err
 	}
 	s.locked = time.Now().Add(ttl)
-	return func(context.Context) error {
+	return func(ctx context.Context) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if err := s.failure("unlock"); err != nil {
+		if err := errors.Join(ctx.Err(), s.failure("unlock")); err != nil {
 			return err
 		}
 		s.locked = time.Time{}
@@ -347,7 +348,8 @@ func TestTokenOfAnotherProcessEndsAPause(t *testing.T) {
 			}
 			return nil
 		}
-		cache := fleet(1, Source{Token: source.Token}, store.store())[0]
+		var log bytes.Buffer
+		cache := New(Config{Source: Source{Token: source.Token}, Store: store.store(), Log: slog.New(slog.NewTextHandler(&log, nil))})
 		assertPauses(t, cache, source, 1, 2, 4, 8) // looks into the store count as no failure
 		_, err := cache.Token(t.Context())
 		require.ErrorIs(t, err, errDown)
@@ -360,6 +362,7 @@ func TestTokenOfAnotherProcessEndsAPause(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		assert.Equal(t, 2, loads, "one look a second")
+		assert.Equal(t, 5, strings.Count(log.String(), "not fetched"), "nor are they logged as one")
 		store.set(Token{"another's", time.Now().Add(time.Hour)}, nil)
 		time.Sleep(time.Second)
 		assert.Equal(t, "another's", accessToken(t, cache))
@@ -370,7 +373,7 @@ func TestTokenOfAnotherProcessEndsAPause(t *testing.T) {
 func TestBadValuesInTheStoreAreReplaced(t *testing.T) {
 	t.Parallel()
 	for name, value := range map[string]Token{
-		"no token":          {ExpiresAt: time.Now().Add(time.Hour)},
+		"no token":          {ExpiresAt: time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)}, // an hour after virtual time begins
 		"no expiry":         {AccessToken: "undated"},
 		"expired":           {AccessToken: "old", ExpiresAt: time.Unix(1, 0)},
 		"absurdly long":     {AccessToken: "eternal", ExpiresAt: time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)},
@@ -379,11 +382,13 @@ func TestBadValuesInTheStoreAreReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
 				source := &countingSource{life: time.Hour}
 				store := &memoryStore{token: value}
-				cache := fleet(1, Source{Token: source.Token}, store.store())[0]
+				cache := New(Config{Source: Source{Token: source.Token}, Store: store.store(), Log: slog.New(slog.NewTextHandler(&log, nil))})
 				assert.Equal(t, "token-1", accessToken(t, cache))
 				assert.Equal(t, "token-1", store.stored().AccessToken, "not replaced")
+				assert.Equal(t, name != "expired", strings.Contains(log.String(), "passed over a token in the token store"))
 			})
 		})
 	}
@@ -404,6 +409,12 @@ func TestUnreadableValueInTheStoreIsAMissAndLogged(t *testing.T) {
 		assert.Equal(t, "token-1", accessToken(t, cache))
 		assert.Contains(t, log.String(), "corrupt value")
 		assert.Equal(t, "token-1", store.stored().AccessToken)
+
+		log.Reset()
+		store.set(Token{}, nil)
+		time.Sleep(time.Hour)
+		assert.Equal(t, "token-2", accessToken(t, cache))
+		assert.NotContains(t, log.String(), "unreadable", "a bare miss says nothing")
 	})
 }
 
@@ -471,6 +482,33 @@ func TestFetchThatOutlastsTheLeaseIsGivenUp(t *testing.T) {
 		_, err := fleet(1, Source{Token: source.Token}, new(memoryStore).store())[0].Token(t.Context())
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		assert.Less(t, time.Since(begin), lockLease, "the lock had ended, another process could fetch")
+	})
+}
+
+func TestLockIsReleasedThoughTheFlightIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const begin = 25 * time.Second // which leaves the fetch less than it may take
+		source := &countingSource{life: time.Hour, delay: time.Hour}
+		store := &memoryStore{locked: time.Now().Add(begin)}
+		_, err := fleet(1, Source{Token: source.Token}, store.store())[0].Token(t.Context())
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		synctest.Wait()
+		assert.EqualValues(t, 1, source.fetches.Load())
+		assert.Zero(t, store.locked)
+	})
+}
+
+func TestNothingIsForcedWhereTheSourceHasAnotherToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &countingSource{life: time.Hour}
+		cache := cacheOf(Source{Token: source.Token, Force: func(context.Context) (Token, error) {
+			t.Error("forced")
+			return Token{}, errDown
+		}})
+		refuse(t, cache, accessToken(t, cache))
+		assert.Equal(t, "token-2", accessToken(t, cache))
 	})
 }
 
