@@ -126,7 +126,7 @@ func decryptCBC(key SessionKey, encryptedData, iv string) (plaintext []byte, pad
 		return nil, 0, false
 	}
 	cipher.NewCBCDecrypter(block, rawIV).CryptBlocks(plaintext, plaintext)
-	length, padded := unpadPKCS7(plaintext)
+	length, padded := unpadPKCS7(plaintext, aes.BlockSize)
 	blankTail(plaintext, length)
 	return plaintext, padded, true
 }
