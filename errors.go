@@ -70,6 +70,9 @@ var (
 	// ErrNoPhoneNumber is a success of WeChat's that holds no phone number, or a
 	// cloudID's -601009: an account without one.
 	ErrNoPhoneNumber = errors.New("wxphone: no phone number in the answer")
+	// ErrPush is a request to a [PushReader] that is not a push of WeChat's to
+	// this platform.
+	ErrPush = errors.New("wxphone: push refused")
 )
 
 // APIError is an errcode that WeChat answered with. Match it with

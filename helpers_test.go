@@ -143,6 +143,7 @@ var sentinels = []error{
 	wxphone.ErrRateLimited, wxphone.ErrQuotaExhausted, wxphone.ErrUnauthorized, wxphone.ErrSessionExpired,
 	wxphone.ErrAPISecurity, wxphone.ErrInvalidArgument, wxphone.ErrDecrypt, wxphone.ErrWatermark,
 	wxphone.ErrWatermarkExpired, wxphone.ErrNoPhoneNumber, wxphone.ErrTokenNotFound,
+	wxphone.ErrPush,
 }
 
 // assertInvalid asserts that err is an ErrInvalidArgument, and no other error,

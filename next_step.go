@@ -10,10 +10,9 @@ import (
 
 // HTTPStatus returns the status that a handler should answer err with: 200 for
 // nil, 400 for what the client sent wrong, 401 for a stale session, 403 for a
-// blocked user, 429 for a rate limit, 500 for what the owner must mend, 502
-// and 503 for WeChat's failures, 503 for a cancelled call and 504 for a
-// deadline. Where err wraps several
-// errors the first one counts. An error that this package does not know is a
+// blocked user or a forged push, 429 for a rate limit, 500 for what the owner
+// must mend, 502 and 503 for WeChat's failures, 503 for a cancelled call and
+// 504 for a deadline. Where err wraps several errors the first one counts. An error that this package does not know is a
 // 500.
 func HTTPStatus(err error) int {
 	if err == nil {
@@ -83,6 +82,8 @@ var statusOfErrors = []struct {
 	{ErrInvalidArgument, http.StatusBadRequest},
 	{ErrDecrypt, http.StatusBadRequest},
 	{ErrWatermarkExpired, http.StatusBadRequest},
+	{errPushForged, http.StatusForbidden},
+	{ErrPush, http.StatusBadRequest},
 	{ErrWatermark, http.StatusBadGateway},
 	{ErrNoPhoneNumber, http.StatusBadGateway},
 	{ErrAPISecurity, http.StatusInternalServerError},

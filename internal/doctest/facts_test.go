@@ -105,6 +105,7 @@ var (
 
 		"ErrInvalidArgument":  wxphone.ErrInvalidArgument,
 		"ErrDecrypt":          wxphone.ErrDecrypt,
+		"ErrPush":             wxphone.ErrPush,
 		"ErrWatermark":        wxphone.ErrWatermark,
 		"ErrWatermarkExpired": wxphone.ErrWatermarkExpired,
 	}
