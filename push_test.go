@@ -76,10 +76,15 @@ func (s *pushSealer) encrypt(message string) string {
 	plaintext = append(append(plaintext, message...), s.appID...)
 	padding := s.padding
 	if padding == nil {
-		n := 32 - len(plaintext)%32
-		padding = bytes.Repeat([]byte{byte(n)}, n)
+		padding = s.pad(message, 0)
 	}
 	return s.encryptRaw(append(plaintext, padding...))
+}
+
+// pad returns the padding of message, longer by some bytes than PKCS#7 has it.
+func (s *pushSealer) pad(message string, more int) []byte {
+	n := 32 - (16+4+len(message)+len(s.appID))%32 + more
+	return bytes.Repeat([]byte{byte(n)}, n)
 }
 
 func (s *pushSealer) encryptRaw(plaintext []byte) string {
@@ -345,7 +350,12 @@ func TestForgeriesAreRefused(t *testing.T) {
 		"length too large":            {func(s *pushSealer) { s.length = len(ticketMessage) + 1 }, wrong},
 		"length too small":            {func(s *pushSealer) { s.length = len(ticketMessage) - 1 }, wrong},
 		"length far too large":        {func(s *pushSealer) { s.length = 1<<32 - 1 }, wrong},
-		"half a block":                {func(s *pushSealer) { s.padding = padTo(ticketMessage, 16) }, wrong},
+		"half a block":                {func(s *pushSealer) { s.padding = s.pad(ticketMessage, 16) }, wrong},
+		"a block too many":            {func(s *pushSealer) { s.padding = s.pad(ticketMessage, 32) }, wrong},
+		"uneven padding": {func(s *pushSealer) {
+			s.padding = s.pad(ticketMessage, 0)
+			s.padding[0] ^= 1
+		}, wrong},
 	}
 	for name, tt := range sealers {
 		t.Run(name, func(t *testing.T) {
@@ -357,17 +367,6 @@ func TestForgeriesAreRefused(t *testing.T) {
 			assertRefused(t, push, err, tt.status)
 		})
 	}
-}
-
-// padTo returns padding to an odd number of blocks of 16 bytes, as PKCS#7 with
-// AES's own blocks has it.
-func padTo(message string, size int) []byte {
-	total := 16 + 4 + len(message) + len(someComponentID)
-	n := size - total%size
-	if (total+n)%32 == 0 {
-		n += size
-	}
-	return bytes.Repeat([]byte{byte(n)}, n)
 }
 
 func TestPlaintextOfAnyKindIsRefused(t *testing.T) {
@@ -408,6 +407,7 @@ func TestBodyThatIsNoEnvelopeIsRefused(t *testing.T) {
 		"deep":           "<xml><a><Encrypt>" + encrypt + "</Encrypt></a></xml>",
 		"cut":            "<xml><Encrypt>" + encrypt + "</Encrypt>",
 		"twice":          "<xml><Encrypt>" + encrypt + "</Encrypt><Encrypt>" + encrypt + "</Encrypt></xml>",
+		"first root":     "<a/><xml><Encrypt>" + encrypt + "</Encrypt></xml>",
 		"second root":    "<xml><Encrypt>" + encrypt + "</Encrypt></xml><xml></xml>",
 		"end":            "<xml><Encrypt>" + encrypt + "</Encrypt></xml>.",
 		"start":          ".<xml><Encrypt>" + encrypt + "</Encrypt></xml>",
@@ -659,6 +659,15 @@ func TestHandlerRefusesWithoutHandling(t *testing.T) {
 		assert.Equal(t, tt.status, answer.Code, name)
 		assert.Equal(t, "refused\n", answer.Body.String(), "%s: one text for everything", name)
 	}
+}
+
+func TestHandlerReadsNoMoreThanAPush(t *testing.T) {
+	t.Parallel()
+	req := pushRequest(newPushSealer(), ticketMessage)
+	body := &endless{chunk: 64 << 10}
+	req.Body = io.NopCloser(body)
+	assert.Equal(t, 400, serve(newPushReader(t).Handler(ignore), req).Code)
+	assert.Less(t, body.read, 4*megabyte)
 }
 
 func TestHandlerTakesPOSTOnly(t *testing.T) {
