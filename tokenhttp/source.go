@@ -1,0 +1,233 @@
+package tokenhttp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/redact"
+	"github.com/wxphone/wxphone/internal/transport"
+	"github.com/wxphone/wxphone/internal/wire"
+)
+
+const (
+	// maxAnswer bounds what is read of an answer.
+	maxAnswer = 64 << 10
+	// maxLife caps an absurd expires_in; WeChat's is 7200 s.
+	maxLife = 24 * time.Hour
+)
+
+// Source takes tokens from a token server. It is a [wxphone.TokenSource] and a
+// [wxphone.TokenInvalidator], and does not cache: wrap it in
+// [wxphone.CacheTokens].
+//
+// Make it with [NewSource], and use it from any number of goroutines. There is
+// nothing to close.
+type Source struct { //nolint:recvcheck // Format has a value receiver, so that a copied Source prints no key either
+	settings *settings // nil in a Source that NewSource did not make
+}
+
+var (
+	_ wxphone.TokenSource      = (*Source)(nil)
+	_ wxphone.TokenInvalidator = (*Source)(nil)
+)
+
+// settings are behind a pointer so that no fmt verb prints the key along with
+// a struct that holds the Source.
+type settings struct {
+	url, path string
+	key       string
+	http      *http.Client
+}
+
+// Option changes how a [Source] works.
+type Option func(*settings) error
+
+// WithHTTPClient sends requests through c, say one that trusts the token
+// server's own certificate authority. The Source uses a shallow copy of c that
+// does not follow redirects; timeouts are c's. Without this option a request
+// ends after 15 seconds, or before with its context.
+func WithHTTPClient(c *http.Client) Option {
+	return func(s *settings) error {
+		if c == nil {
+			return invalid("WithHTTPClient", "has a nil client")
+		}
+		own := *c
+		own.CheckRedirect = transport.NoRedirects
+		s.http = &own
+		return nil
+	}
+}
+
+// NewSource returns a Source that asks the handler at url, with its key. The
+// url is a scheme, a host and a path. Use https: over http, the key and the
+// token can be read on the way.
+//
+// NewSource sends nothing. An argument that cannot be right is reported as
+// [wxphone.ErrInvalidArgument].
+func NewSource(url, key string, opts ...Option) (*Source, error) {
+	path, err := checkURL(url)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkKey(key); err != nil {
+		return nil, err
+	}
+	s := &settings{url: url, path: path, key: key, http: transport.DefaultClient().HTTP()}
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, invalid("option", "is nil")
+		}
+		if err := opt(s); err != nil {
+			return nil, err
+		}
+	}
+	return &Source{s}, nil
+}
+
+// checkURL returns the path of a URL. Its error quotes nothing of it, because
+// it may hold a password.
+func checkURL(raw string) (path string, err error) {
+	if _, err := transport.ParseBaseURL(raw); err != nil {
+		return "", fmt.Errorf("%w: url: %w", wxphone.ErrInvalidArgument, err)
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", invalid("url", "is not a URL")
+	}
+	return u.Path, nil
+}
+
+// Format implements [fmt.Formatter]: every verb prints the URL and no key.
+func (s Source) Format(f fmt.State, _ rune) {
+	text := "tokenhttp.Source"
+	if s.settings != nil {
+		text += "(" + s.settings.url + ")"
+	}
+	_, _ = io.WriteString(f, text)
+}
+
+// Token implements [wxphone.TokenSource]: it returns the token server's token.
+//
+// A token server that does not answer is a [*net/url.Error], and one that
+// answers anything but a token is an [*AnswerError]. No error holds the key or
+// a token.
+func (s *Source) Token(ctx context.Context) (wxphone.Token, error) {
+	if err := s.check(ctx); err != nil {
+		return wxphone.Token{}, err
+	}
+	asked := time.Now()
+	status, body, err := s.settings.exchange(ctx, http.MethodGet, nil)
+	if err != nil {
+		return wxphone.Token{}, err
+	}
+	var got tokenAnswer
+	if status != http.StatusOK || !decode(body, &got) || got.AccessToken == "" {
+		return wxphone.Token{}, s.settings.answerError(status, body, "get a token")
+	}
+	return got.token(asked), nil
+}
+
+// InvalidateToken implements [wxphone.TokenInvalidator]: it reports to the
+// token server that WeChat refused the token rejected. The server compares, and
+// does nothing if it has replaced that token already.
+//
+// Its errors are those of [Source.Token]. The token server's source may be
+// unable to take a report, which is an [errors.ErrUnsupported].
+func (s *Source) InvalidateToken(ctx context.Context, rejected string) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	if rejected == "" {
+		return invalid("rejected", "is empty")
+	}
+	report := wire.Object("access_token", rejected)
+	status, body, err := s.settings.exchange(ctx, http.MethodPost, report, rejected)
+	if err != nil {
+		return err
+	}
+	if status != http.StatusNoContent {
+		return s.settings.answerError(status, body, "replace a refused token")
+	}
+	return nil
+}
+
+// check refuses a Source and a context that would panic further down.
+func (s *Source) check(ctx context.Context) error {
+	switch {
+	case s == nil || s.settings == nil:
+		return invalid("Source", "was not made by NewSource")
+	case ctx == nil:
+		return invalid("ctx", "is nil")
+	}
+	return nil
+}
+
+// exchange returns the status and the body of an answer. A body that is too
+// long is none. secrets is what no error may tell, beside the key.
+func (s *settings) exchange(ctx context.Context, method string, body []byte, secrets ...string) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, s.url, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, s.networkError(method, err, secrets)
+	}
+	req.Header.Set("Authorization", scheme+" "+s.key)
+	req.Header.Set("Accept", "application/json")
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return 0, nil, s.networkError(method, err, secrets)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return 0, nil, s.networkError(method, err, secrets)
+	}
+	if len(got) > maxAnswer {
+		got = nil
+	}
+	return resp.StatusCode, got, nil
+}
+
+// networkError makes net/http's error anew, without what a transport may have
+// put into its text.
+func (s *settings) networkError(method string, err error, secrets []string) error {
+	var given *url.Error
+	if errors.As(err, &given) {
+		err = given.Err
+	}
+	return fmt.Errorf("tokenhttp: the token server does not answer: %w",
+		&url.Error{Op: method, URL: s.url, Err: redact.NetworkError(err, append(secrets, s.key))})
+}
+
+// tokenAnswer is a token as a Source reads it.
+type tokenAnswer struct {
+	AccessToken wire.Text `json:"access_token"`
+	ExpiresIn   wire.Int  `json:"expires_in"`
+}
+
+// token counts the life from before the request, so that a slow answer does not
+// make the token look younger than it is. Without a usable expires_in, or with
+// one that the answer outlasted, the expiry is unknown.
+func (a *tokenAnswer) token(asked time.Time) wxphone.Token {
+	t := wxphone.Token{AccessToken: string(a.AccessToken)}
+	if seconds := a.ExpiresIn.Value; seconds > 0 {
+		life := time.Duration(min(seconds, int64(maxLife/time.Second))) * time.Second
+		if expires := asked.Add(life); expires.After(time.Now()) {
+			t.ExpiresAt = expires
+		}
+	}
+	return t
+}
+
+// decode reads a body that is one JSON object. The error of a decoder would
+// quote it.
+func decode(body []byte, into any) bool { return json.Unmarshal(body, into) == nil }
