@@ -39,11 +39,12 @@ var (
 	_ wxphone.TokenInvalidator = (*Source)(nil)
 )
 
-// settings are behind a pointer so that no fmt verb prints the key along with
-// a struct that holds the Source.
+// settings keep the key behind a second pointer: where fmt does not call Format,
+// as for an unexported field, it follows one pointer under a verb that does not
+// suit the type.
 type settings struct {
 	url, path string
-	key       string
+	key       *string
 	http      *http.Client
 }
 
@@ -80,7 +81,7 @@ func NewSource(url, key string, opts ...Option) (*Source, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	s := &settings{url: url, path: path, key: key, http: transport.DefaultClient().HTTP()}
+	s := &settings{url: url, path: path, key: &key, http: transport.DefaultClient().HTTP()}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, invalid("option", "is nil")
@@ -177,7 +178,7 @@ func (s *settings) exchange(ctx context.Context, method string, body []byte, sec
 	if err != nil {
 		return 0, nil, s.networkError(method, err, secrets)
 	}
-	req.Header.Set("Authorization", scheme+" "+s.key)
+	req.Header.Set("Authorization", scheme+" "+*s.key)
 	req.Header.Set("Accept", "application/json")
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/json")
@@ -205,7 +206,7 @@ func (s *settings) networkError(method string, err error, secrets []string) erro
 		err = given.Err
 	}
 	return fmt.Errorf("tokenhttp: the token server does not answer: %w",
-		&url.Error{Op: method, URL: s.url, Err: redact.NetworkError(err, append(secrets, s.key))})
+		&url.Error{Op: method, URL: s.url, Err: redact.NetworkError(err, append(secrets, *s.key))})
 }
 
 // tokenAnswer is a token as a Source reads it.
