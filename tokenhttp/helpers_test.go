@@ -45,17 +45,6 @@ func lasting(life time.Duration) *fakeSource {
 	return &fakeSource{token: wxphone.Token{AccessToken: someToken, ExpiresAt: time.Now().Add(life)}}
 }
 
-// clientTokens is a Client as a source that takes reports.
-type clientTokens struct{ client *wxphone.Client }
-
-func (t clientTokens) Token(ctx context.Context) (wxphone.Token, error) {
-	return t.client.AccessToken(ctx)
-}
-
-func (t clientTokens) InvalidateToken(ctx context.Context, rejected string) error {
-	return t.client.InvalidateAccessToken(ctx, rejected)
-}
-
 func newHandler(tb testing.TB, source wxphone.TokenSource) http.Handler {
 	tb.Helper()
 	handler, err := tokenhttp.NewHandler(source, someKey)
