@@ -95,15 +95,15 @@ func (f *failureAnswer) refusal() *wxphone.APIError {
 	return refusal
 }
 
-// isEndpoint reports whether s can be the path of one of WeChat's APIs. Anything
-// else is not passed on.
+// isEndpoint reports whether s can be the path of one of WeChat's token APIs,
+// which have no digits, as keys and tokens do. Anything else is not passed on.
 func isEndpoint(s string) bool {
 	const longest = 64
 	if s == "" || s[0] != '/' || len(s) > longest {
 		return false
 	}
 	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && c != '/' && c != '_' && c != '-' && (c < '0' || c > '9') {
+		if (c < 'a' || c > 'z') && c != '/' && c != '_' && c != '-' {
 			return false
 		}
 	}

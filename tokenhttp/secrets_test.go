@@ -97,7 +97,7 @@ var indiscretions = map[string]func(w http.ResponseWriter, told string){
 	},
 	"key as endpoint": func(w http.ResponseWriter, _ string) {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintf(w, `{"error":"no_token","errcode":-1,"endpoint":"/%s"}`, someToken)
+		fmt.Fprintf(w, `{"error":"no_token","errcode":-1,"endpoint":"/%s"}`, someKey)
 	},
 	"refusal": func(w http.ResponseWriter, told string) {
 		w.Header().Set("WWW-Authenticate", strings.ReplaceAll(told, "\n", " "))
@@ -148,6 +148,15 @@ func TestNoErrorAndNoLogTellsASecret(t *testing.T) {
 			assertDiscreet(t, source)
 		})
 	}
+}
+
+func TestATransportMayQuoteTheRefusedToken(t *testing.T) {
+	t.Parallel()
+	err := newSource(t, roundTrip(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New("cannot send " + someToken)
+	})).InvalidateToken(context.Background(), someToken)
+	require.ErrorContains(t, err, "cannot send [REDACTED]")
+	assertTellsNone(t, texts(err), "InvalidateToken")
 }
 
 func TestATransportMayQuoteTheRequest(t *testing.T) {

@@ -73,7 +73,6 @@ func TestAnExpiryIsADayAwayAtMost(t *testing.T) {
 // program's own handler then answers.
 func TestEachAnswerHasItsError(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat(" ", 64<<10)
 	for name, test := range map[string]struct {
 		status   int
 		body     string
@@ -102,7 +101,7 @@ func TestEachAnswerHasItsError(t *testing.T) {
 		"token of a type":  {200, `{"access_token":{"a":1}}`, "is the URL right? (HTTP 200)", nil, 0, 502},
 		"cut short":        {200, `{"access_token":"t`, "is the URL right? (HTTP 200)", nil, 0, 502},
 		"two values":       {200, `{"access_token":"t"}{}`, "is the URL right? (HTTP 200)", nil, 0, 502},
-		"too long":         {200, long + `{"access_token":"t"}`, "is the URL right? (HTTP 200)", nil, 0, 502},
+		"too long":         {200, tokenIn(64<<10 + 1), "is the URL right? (HTTP 200)", nil, 0, 502},
 		"created":          {201, `{"access_token":"t"}`, "is the URL right? (HTTP 201)", nil, 0, 502},
 		"WeChat's refusal": {200, `{"errcode":40164,"errmsg":"invalid ip"}`, "is the URL right? (HTTP 200)", nil, 0, 502},
 	} {
@@ -121,6 +120,50 @@ func TestEachAnswerHasItsError(t *testing.T) {
 		}
 		assert.Equal(t, test.handlers, wxphone.HTTPStatus(err), name)
 	}
+}
+
+// tokenIn returns an answer with a token that has size bytes.
+func tokenIn(size int) string {
+	const token = `{"access_token":"t"}`
+	return token + strings.Repeat(" ", size-len(token))
+}
+
+func TestAnAnswerOf64KiBIsRead(t *testing.T) {
+	t.Parallel()
+	got, err := newSource(t, answering(http.StatusOK, tokenIn(64<<10))).Token(context.Background())
+	require.NoError(t, err)
+	assert.Equal(t, "t", got.AccessToken)
+}
+
+func TestAnEndlessAnswerIsGivenUp(t *testing.T) {
+	t.Parallel()
+	endless := &spaces{}
+	_, err := newSource(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: endless, Request: r}, nil
+	})).Token(context.Background())
+	var answer *tokenhttp.AnswerError
+	require.ErrorAs(t, err, &answer)
+	assert.LessOrEqual(t, endless.read, 64<<10+1)
+	assert.True(t, endless.closed)
+}
+
+// spaces is a body without an end.
+type spaces struct {
+	read   int
+	closed bool
+}
+
+func (s *spaces) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	s.read += len(p)
+	return len(p), nil
+}
+
+func (s *spaces) Close() error {
+	s.closed = true
+	return nil
 }
 
 func TestAReportThatIsNotTakenHasItsError(t *testing.T) {
