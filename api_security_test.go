@@ -296,7 +296,7 @@ func TestLostAnswerThenUsedCodeIsToldUnderAPISecurity(t *testing.T) {
 		server := newSecuredServer(t)
 		server.LoseNext(phoneAPI, 1)
 		_, err := server.NewClient().GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
-		require.ErrorIs(t, err, wxphone.ErrCodeUsed)
+		require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
 		assert.ErrorContains(t, err, "the first attempt may have consumed the code")
 	})
 }

@@ -20,17 +20,25 @@ type outcome struct {
 
 var success = outcome{ErrMsg: "ok"}
 
-// failure returns the answer for errcode, in WeChat's words if errmsg is empty.
-// WeChat ends every errmsg with the request's id, and so does this.
-func failure(errcode int, errmsg string, now time.Time) outcome {
+// failure returns the answer of endpoint for errcode, in WeChat's words if
+// errmsg is empty. WeChat ends every errmsg with the request's id, and so does
+// this.
+func failure(endpoint string, errcode int, errmsg string, now time.Time) outcome {
 	if errmsg == "" {
-		errmsg = messageOf(errcode)
+		errmsg = messageOf(endpoint, errcode)
 	}
 	if errcode != 0 && !strings.Contains(errmsg, "rid:") {
+		if isLogin(endpoint) {
+			errmsg += ","
+		}
 		errmsg += " rid: " + newRID(now)
 	}
 	return outcome{ErrCode: errcode, ErrMsg: errmsg}
 }
+
+// isLogin tells the APIs under /sns/, which write their answers in a way of
+// their own.
+func isLogin(endpoint string) bool { return strings.HasPrefix(endpoint, "/sns/") }
 
 // newRID returns a request id, which starts with the time of the request.
 func newRID(now time.Time) string {
@@ -81,8 +89,8 @@ var messages = map[int]string{
 	45002: "content size out of limit",
 	45009: "reach max api daily quota limit",
 	45011: "api minute-quota reach limit, must slower, retry next minute",
+	47001: "data format error",
 	48001: "api unauthorized",
-	85107: "api is not in the whitelist of the open interface service",
 	48004: "api forbidden",
 	50002: "user limited",
 	61003: "component is not authorized by this account",
@@ -93,19 +101,25 @@ var messages = map[int]string{
 	87007: "session not found or expired",
 	87008: "invalid sig_method",
 	87009: "invalid signature",
+	85107: "api is not in the whitelist of the open interface service",
 	89503: "ip needs the administrator's confirmation",
 }
 
-func messageOf(errcode int) string {
-	if errcode == 47001 {
+func messageOf(endpoint string, errcode int) string {
+	text, ok := messages[errcode]
+	if !ok {
+		text = "error " + strconv.Itoa(errcode)
+	}
+	if errcode == 47001 || endpoint == pathPhoneNumber && refusesCode(errcode) {
 		// The hint names a place in WeChat's logs, so it is new each time.
-		return "data format error hint: [" + alphanumeric(6) + "-" + alphanumeric(5) + "]"
+		text += " hint: [" + alphanumeric(6) + "-" + alphanumeric(5) + "]"
 	}
-	if text, ok := messages[errcode]; ok {
-		return text
-	}
-	return "error " + strconv.Itoa(errcode)
+	return text
 }
+
+// refusesCode tells the errcodes that come from the phone API itself and not
+// from the gates before it.
+func refusesCode(errcode int) bool { return errcode == 40029 || errcode == 40013 }
 
 // reply is an HTTP answer before it is written.
 type reply struct {
@@ -137,6 +151,16 @@ func encode(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// encodeAnswer returns v as the API at endpoint writes it.
+func encodeAnswer(endpoint string, v any) []byte {
+	b := mustEncode(v)
+	if isLogin(endpoint) {
+		// A slash of a session_key. Outside of texts JSON has none.
+		b = bytes.ReplaceAll(b, []byte{'/'}, []byte(`\/`))
+	}
+	return b
 }
 
 // mustEncode is encode for this package's own answers, which always encode.

@@ -27,7 +27,7 @@ func Example() {
 	fmt.Println(info, err)
 
 	_, err = client.GetPhoneNumber(context.Background(), code)
-	fmt.Println(errors.Is(err, wxphone.ErrCodeUsed))
+	fmt.Println(errors.Is(err, wxphone.ErrCodeInvalid))
 	// Output:
 	// +86 138****0000 <nil>
 	// true

@@ -36,7 +36,7 @@ type fault struct {
 // fault and so only ends that. The same goes for those methods.
 func (s *Server) FailNext(endpoint string, errcode int, errmsg string, times int) {
 	s.addFault(endpoint, &fault{left: times, sealed: !comesInTheClear(errcode), answer: func(endpoint string) reply {
-		body := mustEncode(failure(errcode, errmsg, time.Now()))
+		body := encodeAnswer(endpoint, failure(endpoint, errcode, errmsg, time.Now()))
 		return reply{status: http.StatusOK, contentType: contentTypeOf(endpoint, body), body: body}
 	}})
 }

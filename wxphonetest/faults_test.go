@@ -42,6 +42,8 @@ func TestFailNextMessages(t *testing.T) {
 		"known code":   {45011, "", `^api minute-quota reach limit.* rid: \S+$`},
 		"unknown code": {12345, "", `^error 12345 rid: \S+$`},
 		"format error": {47001, "", `^data format error hint: \[\w{6}-\w{5}\] rid: \S+$`},
+		"code":         {40029, "", `^invalid code hint: \[\w{6}-\w{5}\] rid: \S+$`},
+		"token":        {40001, "", `^invalid credential, [^\[]* rid: \S+$`},
 		"success":      {0, "", `^ok$`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +124,7 @@ func TestDropAndLoseDifferInEffect(t *testing.T) {
 		after int
 	}{
 		"dropped before it took effect": {func(s *wxphonetest.Server) { s.DropNext(phoneNumber, 1) }, 0},
-		"lost after it took effect":     {func(s *wxphonetest.Server) { s.LoseNext(phoneNumber, 1) }, 40163},
+		"lost after it took effect":     {func(s *wxphonetest.Server) { s.LoseNext(phoneNumber, 1) }, 40029},
 	} {
 		for way, base := range map[string]func(*wxphonetest.Server) (*http.Client, string){
 			"in process": func(s *wxphonetest.Server) (*http.Client, string) { return s.HTTPClient(), host },

@@ -47,9 +47,10 @@ var routes = map[string]route{
 
 // call is one request on its way through a route.
 type call struct {
-	query url.Values
-	body  []byte
-	now   time.Time
+	endpoint string
+	query    url.Values
+	body     []byte
+	now      time.Time
 	// sealed is whether the body came encrypted, as the answer is to be.
 	sealed bool
 	// appID is the mini-program that the access_token is for.
@@ -58,7 +59,7 @@ type call struct {
 	mistakes []string
 }
 
-func (c *call) fail(errcode int) outcome { return failure(errcode, "", c.now) }
+func (c *call) fail(errcode int) outcome { return failure(c.endpoint, errcode, "", c.now) }
 
 // reject is fail for a request that is malformed, with the reason.
 func (c *call) reject(errcode int, format string, args ...any) outcome {
@@ -126,7 +127,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 
 // process does what a request asks for and returns the answer.
 func (s *Server) process(r *http.Request, body []byte) reply {
-	c := &call{query: r.URL.Query(), body: body, now: time.Now()}
+	c := &call{endpoint: r.URL.Path, query: r.URL.Query(), body: body, now: time.Now()}
 	answer := s.dispatch(c, r)
 	if !s.allowMalformed {
 		for _, mistake := range c.mistakes {
@@ -145,7 +146,7 @@ func (s *Server) dispatch(c *call, r *http.Request) reply {
 	if !ok {
 		rt.contentType = typeJSON
 	}
-	answer := reply{status: http.StatusOK, contentType: rt.contentType, body: mustEncode(s.answer(c, r, rt))}
+	answer := reply{status: http.StatusOK, contentType: rt.contentType, body: encodeAnswer(c.endpoint, s.answer(c, r, rt))}
 	if c.sealed {
 		return s.seal(answer, r)
 	}

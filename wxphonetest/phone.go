@@ -108,7 +108,7 @@ func (s *Server) servePhoneNumber(c *call) any {
 		return c.fail(40013)
 	}
 	if issued.used {
-		return c.fail(40163)
+		return c.fail(40029) // 40163 is for the codes of logins
 	}
 	// Which errcode a foreign openid gets is not documented, nor whether the
 	// code is spent on it. Here it is refused like an unknown one and kept.

@@ -43,8 +43,8 @@ func TestCodeBuysAPhoneNumberOnce(t *testing.T) {
 	assert.WithinDuration(t, time.Now(), time.Unix(got.PhoneInfo.Watermark.Timestamp, 0), 10*time.Second)
 
 	again := redeem(t, s, code)
-	assert.Equal(t, 40163, again.ErrCode)
-	assert.Regexp(t, `^code been used rid: `, again.ErrMsg)
+	assert.Equal(t, 40029, again.ErrCode)
+	assert.Regexp(t, `^invalid code hint: \[\w+-\w+\] rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, again.ErrMsg)
 }
 
 func TestCodeAnswersExactlyWhatItWasIssuedFor(t *testing.T) {

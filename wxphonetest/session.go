@@ -84,7 +84,7 @@ func (s *Server) serveCode2Session(c *call) any {
 		GrantType: c.query.Get("grant_type"),
 		AppID:     c.query.Get("appid"),
 		Secret:    c.query.Get("secret"),
-	}, "authorization_code", 40125); refusal != nil {
+	}, "authorization_code"); refusal != nil {
 		return refusal
 	}
 	return s.redeemLoginCode(c, s.appID)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -57,8 +58,30 @@ func TestLoginCodeBuysASessionOnce(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, raw, 16)
 
-	assert.Equal(t, 40163, logIn(t, s, jsCode).ErrCode)
+	again := logIn(t, s, jsCode)
+	assert.Equal(t, 40163, again.ErrCode)
+	assert.Regexp(t, `^code been used, rid: [0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`, again.ErrMsg)
 	assert.Equal(t, 40029, logIn(t, s, "unknown").ErrCode)
+}
+
+func TestLoginAnswersEscapeSlashes(t *testing.T) {
+	t.Parallel()
+	s := wxphonetest.NewServer(t)
+	for range 200 {
+		key := string(s.SessionKey("o"))
+		if !strings.Contains(key, "/") {
+			s.RotateSessionKey("o")
+			continue
+		}
+		a := logIn(t, s, s.IssueLoginCode("o"))
+		assert.Contains(t, a.raw, strings.ReplaceAll(key, "/", `\/`))
+		assert.Equal(t, key, a.SessionKey)
+
+		reset := resetKey(t, s, "o", s.SessionKey("o"))
+		assert.NotContains(t, reset.raw, `\/`, "only the APIs under /sns/ do so")
+		return
+	}
+	t.Fatal("no session_key has a slash")
 }
 
 func TestLoginKeepsTheSessionKeyUntilItRotates(t *testing.T) {

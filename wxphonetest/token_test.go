@@ -53,20 +53,25 @@ func TestCredentialsAreChecked(t *testing.T) {
 	t.Parallel()
 	s := wxphonetest.NewServer(t)
 	for name, tc := range map[string]struct {
-		appid, secret   string
-		stable, classic int
+		appid, secret string
+		want          int
+		message       string
 	}{
-		"right":        {s.AppID(), s.Secret(), 0, 0},
-		"wrong appid":  {"wx0", s.Secret(), 40013, 40013},
-		"wrong secret": {s.AppID(), "wrong", 40125, 40001},
+		"right":        {s.AppID(), s.Secret(), 0, "^$"},
+		"wrong appid":  {"wx0", s.Secret(), 40013, "^invalid appid rid: "},
+		"wrong secret": {s.AppID(), "wrong", 40125, "^invalid appsecret rid: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			assert.Equal(t, tc.stable, post(t, s, stableToken, nil, map[string]string{
+			stable := post(t, s, stableToken, nil, map[string]string{
 				"grant_type": "client_credential", "appid": tc.appid, "secret": tc.secret,
-			}).ErrCode)
-			assert.Equal(t, tc.classic, get(t, s, classicToken, values(
-				"grant_type", "client_credential", "appid", tc.appid, "secret", tc.secret)).ErrCode)
+			})
+			classic := get(t, s, classicToken, values(
+				"grant_type", "client_credential", "appid", tc.appid, "secret", tc.secret))
+			for _, a := range []answer{stable, classic} {
+				assert.Equal(t, tc.want, a.ErrCode)
+				assert.Regexp(t, tc.message, a.ErrMsg)
+			}
 		})
 	}
 }

@@ -202,7 +202,7 @@ func TestTapGivesANumberOnce(t *testing.T) {
 			t.Errorf("saved %q, want %q", got, want)
 		}
 		status, answer = post(t, addr, strings.NewReader(body))
-		if status != http.StatusBadRequest || strings.Contains(answer, "code been used") {
+		if status != http.StatusBadRequest || strings.Contains(answer, "invalid code") {
 			t.Errorf("the used code: got %d %s, want 400 and nothing of WeChat's", status, answer)
 		}
 		if n := len(saved.numbers); n != 0 {

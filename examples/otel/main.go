@@ -117,7 +117,7 @@ func demo(ctx context.Context, traces trace.TracerProvider, metrics metric.Meter
 	if err := redeem(ctx, tracer, client, code); err != nil {
 		return err
 	}
-	if err := redeem(ctx, tracer, client, code); !errors.Is(err, wxphone.ErrCodeUsed) {
+	if err := redeem(ctx, tracer, client, code); !errors.Is(err, wxphone.ErrCodeInvalid) {
 		return fmt.Errorf("a code worked twice, or failed otherwise: %w", err)
 	}
 	wechat.RevokeToken()

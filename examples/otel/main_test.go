@@ -242,7 +242,7 @@ func TestMetrics(t *testing.T) {
 	want := map[string]int64{
 		"outcome=ok,wechat.endpoint=/cgi-bin/stable_token,wechat.errcode=0":                 2,
 		"outcome=ok,wechat.endpoint=" + phoneEndpoint + ",wechat.errcode=0":                 2,
-		"outcome=code rejected,wechat.endpoint=" + phoneEndpoint + ",wechat.errcode=40163":  1,
+		"outcome=code rejected,wechat.endpoint=" + phoneEndpoint + ",wechat.errcode=40029":  1,
 		"outcome=token rejected,wechat.endpoint=" + phoneEndpoint + ",wechat.errcode=40001": 1,
 	}
 	for labels, n := range want {
@@ -310,7 +310,7 @@ func TestRunPrintsSpansAndMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`"Name": "redeem code"`, `"Name": "POST ` + phoneEndpoint + `"`, `"Name": "wxphone.exchange.duration"`, `40163`,
+		`"Name": "redeem code"`, `"Name": "POST ` + phoneEndpoint + `"`, `"Name": "wxphone.exchange.duration"`, `40029`,
 	} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("no %s in the output", want)

@@ -103,7 +103,7 @@ func runFake(ctx context.Context, stdout io.Writer) error {
 		return errors.New("a code worked twice")
 	}
 	fmt.Fprintln(stdout, "   error:", err)
-	fmt.Fprintln(stdout, "   errors.Is(err, wxphone.ErrCodeUsed):", errors.Is(err, wxphone.ErrCodeUsed))
+	fmt.Fprintln(stdout, "   errors.Is(err, wxphone.ErrCodeInvalid):", errors.Is(err, wxphone.ErrCodeInvalid))
 	fmt.Fprintln(stdout, "   wxphone.HTTPStatus(err):", wxphone.HTTPStatus(err))
 
 	fmt.Fprintln(stdout, "\n2. Another program retires our access_token. The client fetches a new one and repeats the call.")

@@ -18,7 +18,7 @@ import (
 func noEnv(string) string { return "" }
 
 // changing is what differs from one run to the next.
-var changing = regexp.MustCompile(`127\.0\.0\.1:\d+|rid [0-9a-f-]+`)
+var changing = regexp.MustCompile(`127\.0\.0\.1:\d+|rid [0-9a-f-]+|hint: \[[\w-]+\]`)
 
 func normalise(s string) string { return changing.ReplaceAllString(s, "…") }
 

@@ -142,7 +142,7 @@ func TestPhoneByCode(t *testing.T) {
 
 	status, answer = b.post(t, "/phone", "", tap)
 	expect(t, status, answer, http.StatusBadRequest, failure(wordTapAgain))
-	for _, want := range []string{`"errcode":40163`, `"kind":"code rejected"`, `"rid":"`, `"route":"POST /phone"`} {
+	for _, want := range []string{`"errcode":40029`, `"kind":"code rejected"`, `"rid":"`, `"route":"POST /phone"`} {
 		if !strings.Contains(b.log.String(), want) {
 			t.Errorf("the log does not hold %s:\n%s", want, b.log.String())
 		}

@@ -194,7 +194,7 @@ func TestFaultsAfterTheEffectAreToldApart(t *testing.T) {
 			f.next(phonePath, after(broken))
 			var books ledger
 			err := books.redeem(context.Background(), t, f.fake, client)
-			require.ErrorIs(t, err, wxphone.ErrCodeUsed)
+			require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
 			assert.ErrorContains(t, err, "the first attempt may have consumed the code")
 			assert.Equal(t, http.StatusBadRequest, wxphone.HTTPStatus(err))
 			books.want(t, 0, 1, 0)
@@ -211,7 +211,7 @@ func TestAnswerWithoutItsEndIsNoNumber(t *testing.T) {
 	var books ledger
 	err := books.redeem(context.Background(), t, f.fake, client)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.ErrorIs(t, err, wxphone.ErrCodeUsed)
+	require.ErrorIs(t, err, wxphone.ErrCodeInvalid)
 	books.want(t, 0, 1, 0)
 	f.requireIdle(t)
 }

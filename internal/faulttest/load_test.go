@@ -64,7 +64,7 @@ func TestTwoHundredCallersOfWhomAFifthLoseTheirConnection(t *testing.T) {
 	}
 	books.want(t, 180, 20, 0)
 	for _, err := range books.errors {
-		assert.ErrorIs(t, err, wxphone.ErrCodeUsed)
+		assert.ErrorIs(t, err, wxphone.ErrCodeInvalid)
 		assert.ErrorContains(t, err, "the first attempt may have consumed the code")
 		var refusal *wxphone.APIError
 		assert.True(t, errors.As(err, &refusal))

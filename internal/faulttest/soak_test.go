@@ -214,11 +214,11 @@ func (s *soak) call(t *testing.T, fake *wxphonetest.Server, judge *wxphone.Clien
 		_, again = judge.GetPhoneNumber(ctx, code)
 	}
 	switch {
-	case errors.Is(err, wxphone.ErrCodeUsed):
+	case errors.Is(err, wxphone.ErrCodeInvalid):
 		assert.ErrorIs(t, err, wxphone.ErrCodeMaybeUsed)
-		assert.ErrorIs(t, again, wxphone.ErrCodeUsed)
+		assert.ErrorIs(t, again, wxphone.ErrCodeInvalid)
 		return consumedOutcome
-	case errors.Is(again, wxphone.ErrCodeUsed):
+	case errors.Is(again, wxphone.ErrCodeInvalid):
 		return consumedOutcome + ", then " + kindOf(err)
 	case again == nil:
 		return "codes given up that still work, after " + kindOf(err)
