@@ -209,7 +209,7 @@ func TestEveryAttemptIsSealedAnew(t *testing.T) {
 		nonces, timestamps, signatures := map[string]bool{}, map[string]bool{}, map[string]bool{}
 		for _, request := range requests {
 			nonces[ivOf(t, request.body)] = true
-			timestamps[request.header.Get("Wechatmp-TimeStamp")] = true
+			timestamps[request.header["Wechatmp-TimeStamp"][0]] = true
 			signatures[request.header.Get("Wechatmp-Signature")] = true
 		}
 		assert.Len(t, nonces, 4)
@@ -402,7 +402,7 @@ func TestAnswersThatWeChatDidNotSignAreNotBelieved(t *testing.T) {
 		"other timestamp":             {change("Wechatmp-Timestamp", later(time.Second)), "not WeChat's"},
 		"stale timestamp":             {change("Wechatmp-Timestamp", later(-11*time.Minute)), "clock"},
 		"timestamp of the future":     {change("Wechatmp-Timestamp", later(11*time.Minute)), "clock"},
-		"no timestamp":                {change("Wechatmp-Timestamp", to("")), "Wechatmp-Timestamp"},
+		"no timestamp":                {change("Wechatmp-Timestamp", to("")), "Wechatmp-TimeStamp"},
 		"body altered after signing":  {func(_ string, _ http.Header, body *[]byte) { (*body)[40] ^= 1 }, "not WeChat's"},
 		"body extended after signing": {func(_ string, _ http.Header, body *[]byte) { *body = append(*body, '\n') }, "not WeChat's"},
 		"body too large": {func(_ string, _ http.Header, body *[]byte) {
@@ -895,7 +895,7 @@ func (s *schemeServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	data := func(timestamp string) []byte { return []byte(urlpath + "|" + someAppID + "|" + timestamp + "|sm4-1") }
 
-	timestamp := req.Header.Get("Wechatmp-TimeStamp")
+	timestamp := req.Header["Wechatmp-TimeStamp"][0]
 	signature, err := base64.StdEncoding.DecodeString(req.Header.Get("Wechatmp-Signature"))
 	require.NoError(s.t, err)
 	assert.True(s.t, hmac.Equal(signature, mac(s.signer.others, signed(timestamp, body))))

@@ -41,8 +41,10 @@ func WithAPISecurity() Option {
 var securedPaths = map[string]bool{pathPhoneNumber: true, pathCheckEncryptedMsg: true}
 
 const (
-	headerAppID     = "Wechatmp-Appid"
-	headerTimestamp = "Wechatmp-Timestamp"
+	headerAppID = "Wechatmp-Appid"
+	// Clients of other languages look for exactly this spelling, which is not
+	// Go's canonical one.
+	headerTimestamp = "Wechatmp-TimeStamp"
 	headerSerial    = "Wechatmp-Serial"
 	headerSignature = "Wechatmp-Signature"
 	deprecated      = "-Deprecated"
@@ -221,8 +223,17 @@ func (s *Server) unseal(c *call, r *http.Request) any {
 
 var appIDForm = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
 
+// timestampOf returns the timestamp of a call. Go's canonical spelling is what
+// comes off a connection, WeChat's what a caller of ServeHTTP may hand over.
+func timestampOf(header http.Header) string {
+	if values := header[headerTimestamp]; len(values) > 0 {
+		return values[0]
+	}
+	return header.Get(headerTimestamp)
+}
+
 func (s *Server) checkSigned(c *call, r *http.Request) any {
-	appID, timestamp := r.Header.Get(headerAppID), r.Header.Get(headerTimestamp)
+	appID, timestamp := r.Header.Get(headerAppID), timestampOf(r.Header)
 	text := r.Header.Get(headerSignature)
 	switch {
 	case text == "" && appID == "" && timestamp == "" && !new(sealedBody).read(c.body):
@@ -262,7 +273,7 @@ func (s *Server) decrypt(c *call, r *http.Request) any {
 	if !sealed.read(c.body) {
 		return c.reject(40235, "the signed body is no envelope of iv (12 bytes), data and authtag (16 bytes)")
 	}
-	timestamp := r.Header.Get(headerTimestamp)
+	timestamp := timestampOf(r.Header)
 	plaintext, err := s.security.aead.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...),
 		s.additionalData(urlPath(r), c.appID, timestamp))
 	if err != nil {
@@ -314,7 +325,7 @@ func (s *Server) seal(a reply, r *http.Request) reply {
 
 	a.header = make(http.Header)
 	a.header.Set(headerAppID, appID)
-	a.header.Set(headerTimestamp, timestamp)
+	a.header[headerTimestamp] = []string{timestamp} // Set would spell it otherwise
 	current, former := s.platformKeys()
 	current.sign(a, "", signedDigest(urlpath, appID, timestamp, a.body))
 	if former != nil {

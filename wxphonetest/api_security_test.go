@@ -9,11 +9,14 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -60,8 +63,8 @@ func newGCM(t *testing.T, s *wxphonetest.Server) cipher.AEAD {
 	return gcm
 }
 
-// send makes the call and returns the answer, decrypted if it is signed.
-func (c *securedCall) send(t *testing.T, s *wxphonetest.Server) (a answer, signed bool) {
+// request returns the call as it is sent.
+func (c *securedCall) request(t *testing.T, s *wxphonetest.Server) *http.Request {
 	t.Helper()
 	gcm, keys, base64 := newGCM(t, s), s.APISecurity(), base64.StdEncoding
 	nonce := make([]byte, 12)
@@ -88,7 +91,13 @@ func (c *securedCall) send(t *testing.T, s *wxphonetest.Server) (a answer, signe
 		req.Header.Set("Wechatmp-Signature", c.signature)
 	}
 	req.Header.Del(c.missing)
-	resp, err := s.HTTPClient().Do(req)
+	return req
+}
+
+// send makes the call and returns the answer, decrypted if it is signed.
+func (c *securedCall) send(t *testing.T, s *wxphonetest.Server) (a answer, signed bool) {
+	t.Helper()
+	resp, err := s.HTTPClient().Do(c.request(t, s))
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
@@ -180,6 +189,39 @@ func TestSecuredCallsAreCheckedAsWeChatDoes(t *testing.T) {
 			assert.Equal(t, tc.malformed, len(tb.reports()) > 0, "%v", tb.reports())
 		})
 	}
+}
+
+func TestTimestampIsSpelledAsWeChatDoes(t *testing.T) {
+	t.Parallel()
+	s := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+	call := goodCall(s)
+	for _, spelling := range []string{"Wechatmp-TimeStamp", "Wechatmp-Timestamp"} {
+		req := call.request(t, s)
+		req.Header.Del("Wechatmp-Timestamp")
+		req.Header[spelling] = []string{call.timestamp}
+		req.TLS = new(tls.ConnectionState)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, req)
+		assert.Contains(t, w.Body.String(), "authtag", "the call is taken with %s", spelling)
+		assert.Contains(t, w.Header(), "Wechatmp-TimeStamp")
+		assert.NotContains(t, w.Header(), "Wechatmp-Timestamp")
+	}
+}
+
+func TestTimestampIsSpelledAsWeChatDoesOnTheWire(t *testing.T) {
+	t.Parallel()
+	s := wxphonetest.NewServer(t, wxphonetest.WithAPISecurity())
+	call := goodCall(s)
+	call.urlpath = s.URL() + phoneNumber
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	req := call.request(t, s)
+	req.URL.Host, req.Host, req.Close = conn.RemoteAddr().String(), "", true
+	require.NoError(t, req.Write(conn))
+	head, err := io.ReadAll(conn)
+	require.NoError(t, err)
+	assert.Contains(t, string(head), "\r\nWechatmp-TimeStamp: ")
 }
 
 func TestPlainCallIsRefusedUnderAPISecurity(t *testing.T) {

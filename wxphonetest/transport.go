@@ -69,6 +69,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		trace.GotFirstResponseByte()
 	}
 	resp := answer.Result()
+	resp.Header = received(resp.Header)
 	resp.Request = req
 	return resp, nil
 }
@@ -142,13 +143,23 @@ func inbound(req *http.Request) (*http.Request, error) {
 	if in.Host == "" {
 		in.Host = req.URL.Host
 	}
-	if in.Header == nil {
-		in.Header = make(http.Header)
-	}
+	in.Header = received(req.Header)
 	if req.URL.Scheme == "https" {
 		in.TLS = &tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: req.URL.Hostname()}
 	}
 	return in, nil
+}
+
+// received returns a header as net/http reads it off a connection: with its
+// names in their canonical spelling.
+func received(sent http.Header) http.Header {
+	header := make(http.Header, len(sent))
+	for name, values := range sent {
+		for _, value := range values {
+			header.Add(name, value)
+		}
+	}
+	return header
 }
 
 // sendBody reads the body and returns it with the length that net/http would

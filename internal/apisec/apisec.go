@@ -79,8 +79,10 @@ const (
 )
 
 const (
-	headerAppID     = "Wechatmp-Appid"
-	headerTimestamp = "Wechatmp-Timestamp"
+	headerAppID = "Wechatmp-Appid"
+	// Clients of other languages look for exactly this spelling, which is not
+	// Go's canonical one.
+	headerTimestamp = "Wechatmp-TimeStamp"
 	headerSerial    = "Wechatmp-Serial"
 	headerSignature = "Wechatmp-Signature"
 	deprecated      = "-Deprecated"
@@ -129,7 +131,7 @@ func (s *Scheme) Seal(appID, urlpath string, body []byte) (sealed []byte, header
 	}
 	header = make(http.Header, 3)
 	header.Set(headerAppID, appID)
-	header.Set(headerTimestamp, o.timestamp)
+	header[headerTimestamp] = []string{o.timestamp} // Set would spell it otherwise
 	header.Set(headerSignature, base64.StdEncoding.EncodeToString(signature))
 	return sealed, header, nil
 }
@@ -184,7 +186,7 @@ func (s *Scheme) Open(appID, urlpath string, header http.Header, body []byte) (p
 }
 
 func (s *Scheme) openAt(now time.Time, appID, urlpath string, header http.Header, body []byte) ([]byte, error) {
-	o := origin{urlpath, appID, header.Get(headerTimestamp)}
+	o := origin{urlpath, appID, timestampOf(header)}
 	if header.Get(headerAppID) != appID {
 		return nil, fmt.Errorf("%w: the answer is signed for another appid", ErrFailed)
 	}
@@ -202,6 +204,15 @@ func (s *Scheme) openAt(now time.Time, appID, urlpath string, header http.Header
 		return nil, fmt.Errorf("%w: the decrypted answer is for another appid or time", ErrFailed)
 	}
 	return plaintext, nil
+}
+
+// timestampOf returns the timestamp of an answer. Go's canonical spelling is what
+// comes off a connection, WeChat's what a transport of one's own may hand over.
+func timestampOf(header http.Header) string {
+	if values := header[headerTimestamp]; len(values) > 0 {
+		return values[0]
+	}
+	return header.Get(headerTimestamp)
 }
 
 func checkClock(now time.Time, timestamp string) error {

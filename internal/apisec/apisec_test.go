@@ -160,7 +160,8 @@ func TestSealedRequestHasTheShapeOfThePublishedOne(t *testing.T) {
 	require.Regexp(t, `^\{"iv":"[0-9A-Za-z+/]{16}","data":"[0-9A-Za-z+/]+=*","authtag":"[0-9A-Za-z+/]{22}=="\}$`, string(body))
 	assert.Len(t, header, 3)
 	assert.Equal(t, s.AppID, header.Get("Wechatmp-Appid"))
-	timestamp := header.Get("Wechatmp-TimeStamp")
+	require.Len(t, header["Wechatmp-TimeStamp"], 1, "spelled as WeChat does")
+	timestamp := header["Wechatmp-TimeStamp"][0]
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	require.NoError(t, err)
 	assert.GreaterOrEqual(t, seconds, before)
@@ -336,11 +337,23 @@ func (a *answer) open(scheme *Scheme) ([]byte, error) {
 	return scheme.openAt(a.now, a.appID, a.urlpath, a.header, a.body)
 }
 
+func TestTimestampIsReadInEitherSpelling(t *testing.T) {
+	t.Parallel()
+	s := readSample(t)
+	for _, name := range []string{"Wechatmp-TimeStamp", "Wechatmp-Timestamp"} {
+		a := s.answer(t)
+		a.header.Del("Wechatmp-TimeStamp")
+		a.header[name] = []string{s.Response.Timestamp}
+		_, err := a.open(s.scheme(t))
+		assert.NoError(t, err, name)
+	}
+}
+
 func TestAnyAlterationOfThePublishedAnswerIsRefused(t *testing.T) {
 	t.Parallel()
 	const (
 		appID     = "signed for another appid"
-		timestamp = "has no Wechatmp-Timestamp"
+		timestamp = "has no Wechatmp-TimeStamp"
 		clock     = "from this machine's time; set the clock by NTP"
 		serial    = "a certificate that is not configured; download WeChat's current one"
 		signature = "signature is not WeChat's"
