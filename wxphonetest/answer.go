@@ -92,12 +92,19 @@ var messages = map[int]string{
 	47001: "data format error",
 	48001: "api unauthorized",
 	48004: "api forbidden",
+	48006: "forbid to clear quota because of reaching the limit",
 	50002: "user limited",
 	61003: "component is not authorized by this account",
 	61005: "component ticket is expired",
 	61006: "component ticket is invalid",
 	61007: "api is unauthorized to component",
 	61023: "refresh_token is invalid",
+	76001: "rid not found",
+	76002: "invalid rid",
+	76003: "rid of another account",
+	76004: "rid expired",
+	76021: "cgi_path not found, please check",
+	76022: "could not use this cgi_path, no permission",
 	87007: "session not found or expired",
 	87008: "invalid sig_method",
 	87009: "invalid signature",
@@ -127,6 +134,15 @@ type reply struct {
 	contentType string
 	body        []byte
 	header      http.Header // of API security, or nil
+	plaintext   []byte      // of a body that API security has encrypted
+}
+
+// text is the answer as a reader wants it.
+func (a reply) text() []byte {
+	if a.plaintext != nil {
+		return a.plaintext
+	}
+	return a.body
 }
 
 func (a reply) write(w http.ResponseWriter) {

@@ -24,7 +24,8 @@ import (
 
 // WithAPISecurity switches API security on for the server's mini-program:
 // getuserphonenumber and checkencryptedmsg take only encrypted and signed
-// calls, and answer in kind. What goes wrong before a call is decrypted, a
+// calls, and answer in kind. The APIs about quotas and rids take both kinds.
+// What goes wrong before a call is decrypted, a
 // refused access_token included, is answered in the clear, as WeChat does.
 //
 // [Server.NewClient] then returns clients with [Server.APISecurity]. For a
@@ -37,8 +38,16 @@ func WithAPISecurity() Option {
 	}
 }
 
-// securedPaths are the APIs that API security applies to.
-var securedPaths = map[string]bool{pathPhoneNumber: true, pathCheckEncryptedMsg: true}
+var (
+	// securedPaths are the APIs that API security applies to.
+	securedPaths = map[string]bool{
+		pathPhoneNumber: true, pathCheckEncryptedMsg: true,
+		pathGetQuota: true, pathClearOne: true, pathClearQuota: true, pathGetRID: true,
+	}
+	// plainToo are those that take plain calls all the same: clients of API
+	// security seldom sign them.
+	plainToo = map[string]bool{pathGetQuota: true, pathClearOne: true, pathClearQuota: true, pathGetRID: true}
+)
 
 const (
 	headerAppID = "Wechatmp-Appid"
@@ -204,9 +213,9 @@ func (b *sealedBody) read(body []byte) bool {
 func (s *Server) unseal(c *call, r *http.Request) any {
 	sealed := r.Header.Get(headerSignature) != "" || new(sealedBody).read(c.body)
 	switch {
-	case !securedPaths[r.URL.Path] && sealed:
+	case !securedPaths[c.endpoint] && sealed:
 		return c.reject(47001, "the call is encrypted or signed; API security does not apply to this API")
-	case !securedPaths[r.URL.Path] || s.security == nil && !sealed:
+	case !securedPaths[c.endpoint], !sealed && (s.security == nil || plainToo[c.endpoint]):
 		return nil
 	case s.security == nil:
 		return c.reject(40238, "the call is encrypted or signed; make the server WithAPISecurity")
@@ -237,7 +246,7 @@ func (s *Server) checkSigned(c *call, r *http.Request) any {
 	text := r.Header.Get(headerSignature)
 	switch {
 	case text == "" && appID == "" && timestamp == "" && !new(sealedBody).read(c.body):
-		return c.fail(40232) // a client that does not know of API security
+		return c.fail(40232, "API security is switched on and the call is neither encrypted nor signed")
 	case text == "":
 		return c.reject(40232, "the call has no Wechatmp-Signature")
 	case timestamp == "":
@@ -245,16 +254,16 @@ func (s *Server) checkSigned(c *call, r *http.Request) any {
 	case appID == "":
 		return c.reject(40233, "the call has no Wechatmp-Appid")
 	case appID != c.appID && appIDForm.MatchString(appID):
-		return c.fail(40237)
+		return c.fail(40237, "Wechatmp-Appid is %s, the access_token is for %s", appID, c.appID)
 	case appID != c.appID:
-		return c.fail(40236)
+		return c.fail(40236, "Wechatmp-Appid is %q, which is no appid", appID)
 	}
 	seconds, err := strconv.ParseInt(timestamp, 10, 64)
 	if err != nil {
 		return c.reject(40231, "Wechatmp-TimeStamp is no number of seconds")
 	}
 	if off := c.now.Sub(time.Unix(seconds, 0)); off > clockSkew || off < -clockSkew {
-		return c.fail(40240)
+		return c.fail(40240, "the call was signed %s from the server's time, more than the allowed %s", span(off.Abs()), span(clockSkew))
 	}
 	signature, err := base64.StdEncoding.DecodeString(text)
 	if err != nil {
@@ -262,7 +271,7 @@ func (s *Server) checkSigned(c *call, r *http.Request) any {
 	}
 	digest := signedDigest(urlPath(r), appID, timestamp, c.body)
 	if rsa.VerifyPSS(&developerKey().PublicKey, crypto.SHA256, digest, signature, pss) != nil {
-		return c.fail(40234)
+		return c.fail(40234, "the signature is not the developer's over %s, %s, %s and the body", urlPath(r), appID, timestamp)
 	}
 	return nil
 }
@@ -277,7 +286,7 @@ func (s *Server) decrypt(c *call, r *http.Request) any {
 	plaintext, err := s.security.aead.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...),
 		s.additionalData(urlPath(r), c.appID, timestamp))
 	if err != nil {
-		return c.fail(40235)
+		return c.fail(40235, "the envelope does not decrypt with the symmetric key %s for %s", s.security.sn, urlPath(r))
 	}
 	var fields map[string]json.RawMessage
 	var inner struct {
@@ -321,7 +330,7 @@ func (s *Server) seal(a reply, r *http.Request) reply {
 	}
 	sealed := s.security.aead.Seal(nil, nonce, plaintext, s.additionalData(urlpath, appID, timestamp))
 	cut := len(sealed) - gcmTag
-	a.body = mustEncode(sealedBody{nonce, sealed[:cut], sealed[cut:]})
+	a.plaintext, a.body = a.body, mustEncode(sealedBody{nonce, sealed[:cut], sealed[cut:]})
 
 	a.header = make(http.Header)
 	a.header.Set(headerAppID, appID)

@@ -3,6 +3,7 @@ package wxphonetest
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/wxphone/wxphone"
@@ -61,7 +62,12 @@ func (s *Server) serveGetOpenData(c *call) any {
 	}
 	items := make([]item, 0, len(body.CloudIDs))
 	for _, id := range body.CloudIDs {
-		data := mustEncode(s.openData(c, id, openid))
+		opened := s.openData(c, id, openid)
+		if opened.ErrCode != 0 {
+			// The call as a whole is no failure.
+			c.reason = fmt.Sprintf("the cloudID %s: %s (%d)", id, opened.ErrMsg, opened.ErrCode)
+		}
+		data := mustEncode(opened)
 		if s.cloudIDObjects {
 			items = append(items, item{id, json.RawMessage(data)})
 			continue

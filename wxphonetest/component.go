@@ -40,14 +40,14 @@ type platform struct {
 type grant struct {
 	appID        string
 	refreshToken string
-	// former are earlier refresh tokens, and until when they still work.
+	// former are earlier refresh tokens, and until when each works or worked.
 	former map[string]time.Time
 	// rotates is whether the next refresh hands out another refresh token.
-	rotates   bool
-	withdrawn bool
-	// unpermitted is whether permission set 18 is missing.
-	unpermitted bool
-	current     *token
+	rotates bool
+	// withdrawn is when the owner ended it, and unpermitted when permission set
+	// 18 was taken out; zero if not.
+	withdrawn, unpermitted time.Time
+	current                *token
 }
 
 func newPlatform() platform {
@@ -113,7 +113,7 @@ func (s *Server) RevokeComponentToken() {
 	defer s.mu.Unlock()
 	now := time.Now()
 	for _, t := range s.platform.tokens {
-		t.retire(now)
+		t.retire(now, byRevocation)
 	}
 }
 
@@ -135,7 +135,7 @@ func (s *Server) AuthorizeApp(appID string) (refreshToken string) {
 	now := time.Now()
 	for value, former := range s.platform.owners {
 		if former.appID == appID {
-			s.tokens.all[value].retire(now)
+			s.tokens.all[value].retire(now, "was ended by a new authorisation")
 		}
 	}
 	g := &grant{appID: appID, refreshToken: newRefreshToken(), former: make(map[string]time.Time)}
@@ -149,7 +149,7 @@ func (s *Server) Deauthorize(appID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g := s.platform.grants[appID]; g != nil {
-		g.withdrawn = true
+		g.withdrawn = time.Now()
 	}
 }
 
@@ -159,7 +159,7 @@ func (s *Server) Deauthorize(appID string) {
 func (s *Server) WithdrawPermission(appID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mustGrant(appID).unpermitted = true
+	s.mustGrant(appID).unpermitted = time.Now()
 }
 
 // RotateRefreshToken makes the next refresh of the mini-program appID hand out
@@ -178,8 +178,14 @@ func (s *Server) RevokeRefreshToken(appID string) (refreshToken string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g := s.mustGrant(appID)
+	now := time.Now()
+	for value, until := range g.former {
+		if now.Before(until) {
+			g.former[value] = now
+		}
+	}
+	g.former[g.refreshToken] = now
 	g.refreshToken = newRefreshToken()
-	clear(g.former)
 	return g.refreshToken
 }
 
@@ -226,18 +232,22 @@ func (s *Server) serveComponentToken(c *call) any {
 	case body.Ticket == "":
 		return c.reject(61006, "component_verify_ticket is missing")
 	case body.AppID != componentAppID:
-		return c.fail(40013)
+		return c.fail(40013, "component_appid is %q; the server's platform is %s", body.AppID, componentAppID)
 	case body.Secret != componentSecret:
-		return c.fail(40125)
+		return c.fail(40125, "this is not the AppSecret of the platform %s", componentAppID)
 	case !known:
-		return c.fail(61006)
+		return c.fail(61006, "the server has pushed no such ticket since it started or was reset")
 	case c.now.Sub(pushed) >= ticketLifetime:
-		return c.fail(61005)
+		return c.fail(61005, "this ticket was pushed %s; a ticket works for 12 hours", ago(c.now, pushed))
+	}
+	c.appID = componentAppID
+	if refusal := s.takeCall(c); refusal != nil {
+		return refusal
 	}
 	// Whether the former token lives on is not documented; as the classic one
 	// it does for some minutes.
 	if s.platform.current != nil {
-		s.platform.current.retire(c.now.Add(tokenOverlap))
+		s.platform.current.retire(c.now.Add(tokenOverlap), bySuccessor)
 	}
 	t := &token{value: "86_" + opaque(108), expiresAt: c.now.Add(s.tokenLifetime)}
 	s.platform.tokens[t.value], s.platform.current = t, t
@@ -261,16 +271,17 @@ func (s *Server) checkComponentToken(c *call, componentID string, invalid int) a
 	case t == nil && s.tokens.all[value] != nil:
 		return c.reject(48001, "the token is a mini-program's; this API takes the platform's component_access_token")
 	case t == nil:
-		return c.fail(invalid)
+		return c.fail(invalid, "the server has handed out no such component_access_token since it started or was reset")
 	case t.isExpired(c.now):
-		return c.fail(42001)
+		return c.fail(42001, "%s", t.whyExpired("component_access_token", c.now))
 	case t.isRetired(c.now):
-		return c.fail(invalid)
+		return c.fail(invalid, "%s", t.whyRetired("component_access_token", c.now))
 	case componentID == "":
 		return c.reject(41018, "component_appid is missing")
 	case componentID != componentAppID:
-		return c.fail(40013)
+		return c.fail(40013, "component_appid is %q; the server's platform is %s", componentID, componentAppID)
 	default:
+		c.appID = componentAppID
 		return nil
 	}
 }
@@ -294,18 +305,21 @@ func (s *Server) serveAuthorizerToken(c *call) any {
 		return c.reject(61023, "authorizer_refresh_token is missing")
 	}
 	g := s.platform.grants[body.AppID]
-	switch {
-	case g == nil || g.withdrawn:
-		return c.fail(61003)
-	case body.RefreshToken != g.refreshToken && !c.now.Before(g.former[body.RefreshToken]):
-		return c.fail(61023)
+	if refusal := g.checkStands(c, body.AppID); refusal != nil {
+		return refusal
+	}
+	if refusal := g.checkRefreshToken(c, body.RefreshToken); refusal != nil {
+		return refusal
+	}
+	if refusal := s.takeCall(c); refusal != nil {
+		return refusal
 	}
 	if g.rotates {
 		g.former[g.refreshToken] = c.now.Add(tokenOverlap)
 		g.refreshToken, g.rotates = newRefreshToken(), false
 	}
 	if g.current != nil {
-		g.current.retire(c.now.Add(tokenOverlap))
+		g.current.retire(c.now.Add(tokenOverlap), bySuccessor)
 	}
 	g.current = s.tokens.issue(c.now, s.tokenLifetime)
 	s.platform.owners[g.current.value] = g
@@ -316,26 +330,58 @@ func (s *Server) serveAuthorizerToken(c *call) any {
 	}{g.current.value, answerToken(g.current, c.now).ExpiresIn, g.refreshToken}
 }
 
-// checkOwner says which mini-program a sound access_token is for, and returns
-// the refusal of a platform that may not call for it, or nil.
-func (s *Server) checkOwner(c *call, accessToken string) any {
-	g := s.platform.owners[accessToken]
-	if g == nil {
-		c.appID = s.appID
-		return nil
+// ownerOf returns the mini-program that an access_token is for.
+func (s *Server) ownerOf(accessToken string) (appID string) {
+	if g := s.platform.owners[accessToken]; g != nil {
+		return g.appID
 	}
-	c.appID = g.appID
-	return g.check(c)
+	return s.appID
 }
 
-func (g *grant) check(c *call) any {
+// checkGrant returns the refusal of a sound access_token that a platform may
+// not call with, or nil.
+func (s *Server) checkGrant(c *call, accessToken string) any {
+	if g := s.platform.owners[accessToken]; g != nil {
+		return g.check(c, g.appID)
+	}
+	return nil
+}
+
+// check returns the refusal of a platform that may not call for the
+// mini-program appID, or nil.
+func (g *grant) check(c *call, appID string) any {
+	if refusal := g.checkStands(c, appID); refusal != nil {
+		return refusal
+	}
+	if !g.unpermitted.IsZero() {
+		return c.fail(61007, "the authorisation of %s lost permission set 18 %s", appID, ago(c.now, g.unpermitted))
+	}
+	return nil
+}
+
+// checkStands returns the refusal of a platform that has no authorisation of
+// the mini-program appID, or nil.
+func (g *grant) checkStands(c *call, appID string) any {
 	switch {
-	case g == nil || g.withdrawn:
-		return c.fail(61003)
-	case g.unpermitted:
-		return c.fail(61007)
+	case g == nil:
+		return c.fail(61003, "the mini-program %q has not authorised the platform", appID)
+	case !g.withdrawn.IsZero():
+		return c.fail(61003, "the mini-program %s withdrew its authorisation %s", appID, ago(c.now, g.withdrawn))
 	default:
 		return nil
+	}
+}
+
+// checkRefreshToken returns the refusal of a refresh token, or nil.
+func (g *grant) checkRefreshToken(c *call, value string) any {
+	until, known := g.former[value]
+	switch {
+	case value == g.refreshToken || c.now.Before(until):
+		return nil
+	case known:
+		return c.fail(61023, "this authorizer_refresh_token of %s stopped working %s", g.appID, ago(c.now, until))
+	default:
+		return c.fail(61023, "this is no authorizer_refresh_token of %s since it authorised the platform last", g.appID)
 	}
 }
 
@@ -364,7 +410,7 @@ func (s *Server) componentLogin(c *call) any {
 	if c.query.Get("grant_type") != "authorization_code" {
 		return c.reject(40002, `grant_type must be "authorization_code"`)
 	}
-	if refusal := s.platform.grants[appID].check(c); refusal != nil {
+	if refusal := s.platform.grants[appID].check(c, appID); refusal != nil {
 		return refusal
 	}
 	return s.redeemLoginCode(c, appID)

@@ -98,12 +98,16 @@ func (s *Server) serveCheckEncryptedMsg(c *call) any {
 		CreateTime int64 `json:"create_time"`
 	}
 	madeAt, ok := s.encrypted[body.Hash]
-	switch {
-	case ok && c.now.Sub(madeAt) <= encryptedMemory:
+	if ok && c.now.Sub(madeAt) <= encryptedMemory {
 		return check{success, true, madeAt.Unix()}
-	case s.unknownIsFalse:
-		return check{success, false, 0}
-	default:
-		return c.fail(1)
 	}
+	why := "the server has encrypted no data with this hash since it started or was reset"
+	if ok {
+		why = "the data was encrypted " + ago(c.now, madeAt) + "; WeChat knows it for 3 days"
+	}
+	refusal := c.fail(1, "%s", why)
+	if s.unknownIsFalse {
+		return check{success, false, 0}
+	}
+	return refusal
 }

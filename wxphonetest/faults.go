@@ -3,6 +3,7 @@ package wxphonetest
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -16,8 +17,19 @@ type fault struct {
 	processes bool
 	// sealed is whether API security applies to the answer.
 	sealed bool
+	// what it does, in words for people.
+	what string
 	// answer is nil where the connection is cut.
 	answer func(endpoint string) reply
+}
+
+// reason says for the journal what became of c.
+func (f *fault) reason(c *call) string {
+	text := "a fault was set: " + f.what
+	if c.reason != "" {
+		text += "; the request was refused: " + c.reason
+	}
+	return text
 }
 
 // FailNext makes the next times requests to endpoint fail with errcode. The
@@ -35,10 +47,12 @@ type fault struct {
 // FailNext, RespondNext, DropNext or LoseNext for this endpoint; zero adds no
 // fault and so only ends that. The same goes for those methods.
 func (s *Server) FailNext(endpoint string, errcode int, errmsg string, times int) {
-	s.addFault(endpoint, &fault{left: times, sealed: !comesInTheClear(errcode), answer: func(endpoint string) reply {
+	answer := func(endpoint string) reply {
 		body := encodeAnswer(endpoint, failure(endpoint, errcode, errmsg, time.Now()))
 		return reply{status: http.StatusOK, contentType: contentTypeOf(endpoint, body), body: body}
-	}})
+	}
+	what := fmt.Sprintf("FailNext answers errcode %d", errcode)
+	s.addFault(endpoint, &fault{left: times, sealed: !comesInTheClear(errcode), what: what, answer: answer})
 }
 
 // RespondNext answers the next times requests to endpoint with an HTTP status
@@ -48,9 +62,10 @@ func (s *Server) RespondNext(endpoint string, status int, body string, times int
 	if status < 200 || status > 599 {
 		panic(fmt.Sprintf("wxphonetest: RespondNext: %d is not the HTTP status of an answer", status))
 	}
-	s.addFault(endpoint, &fault{left: times, answer: func(endpoint string) reply {
+	answer := func(endpoint string) reply {
 		return reply{status: status, contentType: contentTypeOf(endpoint, []byte(body)), body: []byte(body)}
-	}})
+	}
+	s.addFault(endpoint, &fault{left: times, what: fmt.Sprintf("RespondNext answers HTTP %d", status), answer: answer})
 }
 
 // DropNext cuts the connection on the next times requests to endpoint, after
@@ -59,14 +74,14 @@ func (s *Server) RespondNext(endpoint string, status int, body string, times int
 // Over a real connection that was used before, net/http repeats a GET by itself
 // and so may hide one such cut.
 func (s *Server) DropNext(endpoint string, times int) {
-	s.addFault(endpoint, &fault{left: times})
+	s.addFault(endpoint, &fault{left: times, what: "DropNext cut the connection before the request took effect"})
 }
 
 // LoseNext lets the next times requests to endpoint take effect but cuts the
 // connection before the answer: a code is used up, and the caller cannot know.
 // Under [Server.SetLatency] they take effect at once and the cut comes later.
 func (s *Server) LoseNext(endpoint string, times int) {
-	s.addFault(endpoint, &fault{left: times, processes: true})
+	s.addFault(endpoint, &fault{left: times, processes: true, what: "LoseNext cut the connection after the request was served"})
 }
 
 // SetLatency delays every request to endpoint by d; zero ends that. A request
@@ -135,13 +150,22 @@ func (s *Server) reportMisspelt() {
 	if s.allowMalformed {
 		return
 	}
+	for _, endpoint := range s.namedInVain() {
+		s.reporter.warn("wxphonetest: a fault was set for an endpoint that is no API of this server and got no request",
+			slog.String("endpoint", endpoint))
+		s.reporter.errorf("wxphonetest: a fault was set for %q, which is no API of this server and got no request; is it misspelt?", endpoint)
+	}
+}
+
+func (s *Server) namedInVain() (endpoints []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for endpoint, requests := range s.requests {
 		if _, known := routes[endpoint]; !known && requests == 0 {
-			s.reporter.errorf("wxphonetest: a fault was set for %q, which is no API of this server and got no request; is it misspelt?", endpoint)
+			endpoints = append(endpoints, endpoint)
 		}
 	}
+	return endpoints
 }
 
 // mustBePath stops a test that would otherwise wait in vain for an effect.

@@ -13,62 +13,52 @@ import (
 	"time"
 )
 
-// route is how one API is called and who answers.
-type route struct {
-	method      string
-	contentType string
-	// needsToken is whether the query carries an access_token.
-	needsToken bool
-	// serve answers; it runs with the Server's mutex held.
-	serve func(*Server, *call) any
-}
-
-// WeChat names its Content-Types in several ways.
-const (
-	typeText     = "text/plain"
-	typeJSON     = "application/json; charset=UTF-8"
-	typeEncoding = "application/json; encoding=utf-8"
-)
-
-var routes = map[string]route{
-	pathClassicToken:        {http.MethodGet, typeEncoding, false, (*Server).serveClassicToken},
-	pathStableToken:         {http.MethodPost, typeEncoding, false, (*Server).serveStableToken},
-	pathPhoneNumber:         {http.MethodPost, typeEncoding, true, (*Server).servePhoneNumber},
-	pathCode2Session:        {http.MethodGet, typeText, false, (*Server).serveCode2Session},
-	pathCheckSession:        {http.MethodGet, typeJSON, true, (*Server).serveCheckSession},
-	pathResetUserSessionKey: {http.MethodGet, typeJSON, true, (*Server).serveResetUserSessionKey},
-	pathCheckEncryptedMsg:   {http.MethodPost, typeJSON, true, (*Server).serveCheckEncryptedMsg},
-	pathGetOpenData:         {http.MethodPost, typeJSON, true, (*Server).serveGetOpenData},
-
-	pathComponentToken:        {http.MethodPost, typeJSON, false, (*Server).serveComponentToken},
-	pathAuthorizerToken:       {http.MethodPost, typeJSON, false, (*Server).serveAuthorizerToken},
-	pathComponentCode2Session: {http.MethodGet, typeText, false, (*Server).serveComponentCode2Session},
-}
-
 // call is one request on its way through a route.
 type call struct {
-	endpoint string
-	query    url.Values
-	body     []byte
-	now      time.Time
+	method, endpoint string
+	rawQuery         string
+	clientIP         string
+	arrived          time.Time
+
+	query url.Values
+	body  []byte
+	now   time.Time // when it takes effect
 	// sealed is whether the body came encrypted, as the answer is to be.
 	sealed bool
-	// appID is the mini-program that the access_token is for.
+	// appID is the account that the access_token is for.
 	appID string
-	// mistakes are what no working program would have sent.
-	mistakes []string
+
+	// reason is why the request is refused, in words for people.
+	reason string
+	// malformed is whether no working program would have sent it.
+	malformed bool
 }
 
-func (c *call) fail(errcode int) outcome { return failure(c.endpoint, errcode, "", c.now) }
+func newCall(r *http.Request) *call {
+	c := &call{
+		method:   r.Method,
+		endpoint: r.URL.Path,
+		rawQuery: r.URL.RawQuery,
+		clientIP: r.RemoteAddr,
+		arrived:  time.Now(),
+		query:    r.URL.Query(),
+	}
+	if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		c.clientIP = ip
+	}
+	return c
+}
 
-// reject is fail for a request that is malformed, with the reason.
+// fail refuses the request, with the reason.
+func (c *call) fail(errcode int, format string, args ...any) outcome {
+	c.reason = fmt.Sprintf(format, args...)
+	return failure(c.endpoint, errcode, "", c.now)
+}
+
+// reject is fail for a request that is malformed.
 func (c *call) reject(errcode int, format string, args ...any) outcome {
-	c.blame(format, args...)
-	return c.fail(errcode)
-}
-
-func (c *call) blame(format string, args ...any) {
-	c.mistakes = append(c.mistakes, fmt.Sprintf(format, args...))
+	c.malformed = true
+	return c.fail(errcode, format, args...)
 }
 
 // decode reads the body into v. The answer is nil if that worked.
@@ -87,27 +77,42 @@ const maxBody = 1 << 20
 // http.Server and the HTTPClient understand.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead && r.URL.Path == "/" {
-		return // a client looks whether this host is alive
+		w.WriteHeader(http.StatusOK) // a look whether the host is up
+		return
 	}
-	f, latency := s.arrive(r.URL.Path)
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	if err != nil {
-		panic(http.ErrAbortHandler)
+	c := newCall(r)
+	f, latency := s.arrive(c.endpoint)
+	var err error
+	if c.body, err = io.ReadAll(io.LimitReader(r.Body, maxBody+1)); err != nil {
+		s.cut(c, nil, "the connection broke before the body was complete")
 	}
+	var lost reply
 	if f != nil && f.processes {
-		s.process(r, body)
+		lost = s.process(c, r)
 	}
 	if !wait(r.Context(), latency) {
-		panic(http.ErrAbortHandler)
+		s.cut(c, lost.text(), fmt.Sprintf("the caller gave up during the latency of %v", latency))
 	}
 	switch {
 	case f == nil:
-		s.process(r, body).write(w)
+		s.send(w, c, s.process(c, r), c.reason)
 	case f.answer == nil:
-		panic(http.ErrAbortHandler)
+		s.cut(c, lost.text(), f.reason(c))
 	default:
-		s.sealFault(f, f.answer(r.URL.Path), r).write(w)
+		s.send(w, c, s.sealFault(f, f.answer(c.endpoint), r), f.reason(c))
 	}
+}
+
+// send answers a request.
+func (s *Server) send(w http.ResponseWriter, c *call, answer reply, reason string) {
+	s.record(c, answer.status, answer.text(), reason)
+	answer.write(w)
+}
+
+// cut ends a request without an answer. lost is what would have been one.
+func (s *Server) cut(c *call, lost []byte, reason string) {
+	s.record(c, 0, lost, reason)
+	panic(http.ErrAbortHandler)
 }
 
 // wait reports whether d passed before ctx ended.
@@ -126,23 +131,21 @@ func wait(ctx context.Context, d time.Duration) bool {
 }
 
 // process does what a request asks for and returns the answer.
-func (s *Server) process(r *http.Request, body []byte) reply {
-	c := &call{endpoint: r.URL.Path, query: r.URL.Query(), body: body, now: time.Now()}
+func (s *Server) process(c *call, r *http.Request) reply {
+	c.now = time.Now()
 	answer := s.dispatch(c, r)
-	if !s.allowMalformed {
-		for _, mistake := range c.mistakes {
-			s.reporter.errorf("wxphonetest: malformed request: %s %s: %s", r.Method, r.URL.Path, mistake)
-		}
+	if c.malformed {
+		s.reportMalformed(c)
 	}
 	return answer
 }
 
 func (s *Server) dispatch(c *call, r *http.Request) reply {
 	if r.ContentLength < 0 {
-		c.blame("the body has no Content-Length, so WeChat answers HTTP 412; use a bytes.Reader as the body")
+		c.reject(0, "the body has no Content-Length, so WeChat answers HTTP 412; use a bytes.Reader as the body")
 		return reply{status: http.StatusPreconditionFailed}
 	}
-	rt, ok := routes[r.URL.Path]
+	rt, ok := routes[c.endpoint]
 	if !ok {
 		rt.contentType = typeJSON
 	}
@@ -164,20 +167,24 @@ func (s *Server) answer(c *call, r *http.Request, rt route) any {
 		return c.reject(methodRequired(rt.method), "WeChat takes this API by %s only", rt.method)
 	}
 	if rt.method == http.MethodPost {
-		if refusal := checkBody(c, r.URL.Path); refusal != nil {
+		if refusal := checkBody(c); refusal != nil {
 			return refusal
 		}
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if rt.needsToken {
-		if refusal := s.checkToken(c); refusal != nil {
-			return refusal
-		}
+	if refusal := s.checkTokenOf(c, rt.token); refusal != nil {
+		return refusal
 	}
 	if refusal := s.unseal(c, r); refusal != nil {
 		return refusal
+	}
+	if rt.token != noToken {
+		// The others do so when they know the account.
+		if refusal := s.takeCall(c); refusal != nil {
+			return refusal
+		}
 	}
 	return rt.serve(s, c)
 }
@@ -197,7 +204,7 @@ func isWeChatHost(host string) bool {
 }
 
 // checkBody returns the refusal of a body that is no JSON object, or nil.
-func checkBody(c *call, path string) any {
+func checkBody(c *call) any {
 	if len(c.body) == 0 {
 		return c.reject(44002, "the body is empty")
 	}
@@ -207,7 +214,7 @@ func checkBody(c *call, path string) any {
 	if json.Valid(c.body) && bytes.TrimLeft(c.body, " \t\r\n")[0] == '{' {
 		return nil
 	}
-	if form, err := url.ParseQuery(string(c.body)); path == pathStableToken && err == nil && form.Has("appid") {
+	if form, err := url.ParseQuery(string(c.body)); c.endpoint == pathStableToken && err == nil && form.Has("appid") {
 		return c.reject(41002, "the body is a form; this API takes JSON")
 	}
 	return c.reject(47001, "the body is not a JSON object")

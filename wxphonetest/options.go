@@ -3,6 +3,7 @@ package wxphonetest
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -14,6 +15,8 @@ type options struct {
 	cloudIDObjects bool
 	unknownIsFalse bool
 	apiSecurity    bool
+	log            *slog.Logger
+	observe        func(Exchange)
 }
 
 func newOptions(opts []Option) (options, error) {
@@ -59,11 +62,38 @@ func WithTokenLifetime(d time.Duration) Option {
 	}
 }
 
-// AllowMalformed stops the server from failing the test when a request is
-// malformed. The caller still gets WeChat's errcode.
+// AllowMalformed stops the server from failing the test, and from logging, when
+// a request is malformed. The caller still gets WeChat's errcode.
 func AllowMalformed() Option {
 	return func(o *options) error {
 		o.allowMalformed = true
+		return nil
+	}
+}
+
+// WithLogger makes the server warn, through l, about what fails a test of
+// [NewServer]: a malformed request, and a fault that was set for an endpoint
+// that nobody knows.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) error {
+		if l == nil {
+			return errors.New("wxphonetest: WithLogger has a nil logger")
+		}
+		o.log = l
+		return nil
+	}
+}
+
+// WithObserver calls observe with each [Exchange] when the server is done with
+// it, before the answer is sent, so that a program can show requests as they
+// come. It is called from several goroutines at once, and the request waits for
+// it. It may call the server's methods.
+func WithObserver(observe func(Exchange)) Option {
+	return func(o *options) error {
+		if observe == nil {
+			return errors.New("wxphonetest: WithObserver has a nil function")
+		}
+		o.observe = observe
 		return nil
 	}
 }

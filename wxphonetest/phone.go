@@ -2,6 +2,7 @@ package wxphonetest
 
 import (
 	"encoding/hex"
+	"strings"
 	"time"
 
 	"github.com/wxphone/wxphone"
@@ -42,7 +43,21 @@ func (s *Server) wirePhone(p wxphone.PhoneInfo, now time.Time) wirePhone {
 // ticket is what makes a code work once and for a while.
 type ticket struct {
 	expiresAt time.Time
-	used      bool
+	usedAt    time.Time // zero if it was not
+}
+
+func newTicket(now time.Time) ticket { return ticket{expiresAt: now.Add(codeLifetime)} }
+
+func (t *ticket) isUsed() bool { return !t.usedAt.IsZero() }
+
+func (t *ticket) isExpired(now time.Time) bool { return !now.Before(t.expiresAt) }
+
+// whyDead says why a used or expired code no longer works.
+func (t *ticket) whyDead(now time.Time) string {
+	if t.isUsed() {
+		return "this code was redeemed " + ago(now, t.usedAt) + "; a code works once"
+	}
+	return "this code expired " + ago(now, t.expiresAt) + "; a code lives for 5 minutes"
 }
 
 // phoneCode is the code of one tap on the phone number button.
@@ -72,7 +87,7 @@ func (s *Server) IssueCode(p wxphone.PhoneInfo, opts ...CodeOption) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	issued := &phoneCode{ticket: ticket{expiresAt: now.Add(codeLifetime)}, appID: s.appID, phone: s.wirePhone(p, now)}
+	issued := &phoneCode{ticket: newTicket(now), appID: s.appID, phone: s.wirePhone(p, now)}
 	for _, opt := range opts {
 		opt(issued)
 	}
@@ -101,23 +116,35 @@ func (s *Server) servePhoneNumber(c *call) any {
 		return c.reject(40029, "the body has no code")
 	}
 	issued, ok := s.phoneCodes[body.Code]
-	if !ok || !c.now.Before(issued.expiresAt) {
-		return c.fail(40029)
+	switch {
+	case !ok:
+		return c.fail(40029, "%s", s.whyNoPhoneCode(body.Code))
+	case issued.isExpired(c.now):
+		return c.fail(40029, "%s", issued.whyDead(c.now))
+	case issued.appID != c.appID:
+		return c.fail(40013, "this code was made in the mini-program %s; the access_token is for %s", issued.appID, c.appID)
+	case issued.isUsed():
+		// 40163 is for the codes of logins.
+		return c.fail(40029, "%s", issued.whyDead(c.now))
+	case issued.openID != "" && body.OpenID != "" && body.OpenID != issued.openID:
+		// Which errcode a foreign openid gets is not documented, nor whether the
+		// code is spent on it. Here it is refused like an unknown one and kept.
+		return c.fail(40029, "this code is of the openid %q, not of %q", issued.openID, body.OpenID)
 	}
-	if issued.appID != c.appID {
-		return c.fail(40013)
-	}
-	if issued.used {
-		return c.fail(40029) // 40163 is for the codes of logins
-	}
-	// Which errcode a foreign openid gets is not documented, nor whether the
-	// code is spent on it. Here it is refused like an unknown one and kept.
-	if issued.openID != "" && body.OpenID != "" && body.OpenID != issued.openID {
-		return c.fail(40029)
-	}
-	issued.used = true
+	issued.usedAt = c.now
 	return struct {
 		outcome
 		PhoneInfo wirePhone `json:"phone_info"`
 	}{success, issued.phone}
+}
+
+// whyNoPhoneCode says what a code is that no tap on the button gave.
+func (s *Server) whyNoPhoneCode(code string) string {
+	if s.loginCodes[code] != nil {
+		return "this is a login code, from wx.login; this API takes the code of the phone number button"
+	}
+	if bare := strings.Trim(code, "\"' {}\r\n\t"); s.phoneCodes[bare] != nil {
+		return "this code has quotes, braces or spaces around it; this API takes it bare"
+	}
+	return "the server has issued no such code since it started or was reset"
 }

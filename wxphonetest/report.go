@@ -1,7 +1,9 @@
 package wxphonetest
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 )
 
@@ -16,12 +18,21 @@ type TB interface {
 }
 
 // reporter tells a test about mistakes, for as long as the test runs: a TB
-// panics when it is used later.
+// panics when it is used later. It tells a logger too.
 type reporter struct {
+	log *slog.Logger // or nil
+
 	// mu is held while the TB is called, so that stop waits for a report that
 	// is under way. It is not the Server's, because a TB may call back.
 	mu sync.Mutex
 	tb TB
+}
+
+// warn logs a mistake that errorf then fails the test with.
+func (r *reporter) warn(message string, attrs ...slog.Attr) {
+	if r.log != nil {
+		r.log.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
+	}
 }
 
 func (r *reporter) errorf(format string, args ...any) {
@@ -50,4 +61,14 @@ func (r *reporter) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tb = nil
+}
+
+// reportMalformed tells of a request that no working program would send.
+func (s *Server) reportMalformed(c *call) {
+	if s.allowMalformed {
+		return
+	}
+	s.reporter.warn("wxphonetest: malformed request",
+		slog.String("method", c.method), slog.String("endpoint", c.endpoint), slog.String("reason", c.reason))
+	s.reporter.errorf("wxphonetest: malformed request: %s %s: %s", c.method, c.endpoint, c.reason)
 }

@@ -23,7 +23,11 @@ type Server struct {
 	closed   bool
 	listener *httptest.Server
 	hangUp   context.CancelFunc
+	state
+}
 
+// state is all that a Server remembers of what happened.
+type state struct {
 	requests map[string]int
 	latency  map[string]time.Duration
 	faults   map[string][]*fault
@@ -35,6 +39,25 @@ type Server struct {
 	sessions   map[string]*session
 	encrypted  map[string]time.Time
 	cloudIDs   map[string]*cloudID
+
+	quotas  quotaBook
+	journal journal
+}
+
+func newState() state {
+	return state{
+		requests:   make(map[string]int),
+		latency:    make(map[string]time.Duration),
+		faults:     make(map[string][]*fault),
+		tokens:     newTokenBook(),
+		platform:   newPlatform(),
+		phoneCodes: make(map[string]*phoneCode),
+		loginCodes: make(map[string]*loginCode),
+		sessions:   make(map[string]*session),
+		encrypted:  make(map[string]time.Time),
+		cloudIDs:   make(map[string]*cloudID),
+		quotas:     newQuotaBook(),
+	}
 }
 
 // NewServer returns a [Server] that closes when the test ends and that fails
@@ -54,7 +77,6 @@ func NewServer(tb TB, opts ...Option) *Server {
 	tb.Cleanup(func() {
 		defer s.reporter.stop()
 		s.Close()
-		s.reportMisspelt()
 	})
 	return s
 }
@@ -62,24 +84,16 @@ func NewServer(tb TB, opts ...Option) *Server {
 // Start returns a [Server] for a program that is no test, such as an example
 // or a local stand-in for WeChat. Call [Server.Close] when done. It fails only
 // on an invalid option.
+//
+// What would fail a test is written to the logger of [WithLogger]. Without one
+// a malformed request shows in [Server.Exchanges] only.
 func Start(opts ...Option) (*Server, error) {
 	o, err := newOptions(opts)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		options:    o,
-		requests:   make(map[string]int),
-		latency:    make(map[string]time.Duration),
-		faults:     make(map[string][]*fault),
-		tokens:     newTokenBook(),
-		platform:   newPlatform(),
-		phoneCodes: make(map[string]*phoneCode),
-		loginCodes: make(map[string]*loginCode),
-		sessions:   make(map[string]*session),
-		encrypted:  make(map[string]time.Time),
-		cloudIDs:   make(map[string]*cloudID),
-	}
+	s := &Server{options: o, state: newState()}
+	s.reporter.log = o.log
 	if o.apiSecurity {
 		s.security = newSecurity()
 	}
@@ -95,7 +109,11 @@ func (s *Server) Close() {
 	s.closed = true
 	s.mu.Unlock()
 
-	if alreadyClosed || listener == nil {
+	if alreadyClosed {
+		return
+	}
+	s.reportMisspelt()
+	if listener == nil {
 		return
 	}
 	// A handler that sits out a latency or reads a stalled body would otherwise
@@ -103,6 +121,20 @@ func (s *Server) Close() {
 	hangUp()
 	listener.CloseClientConnections()
 	listener.Close()
+}
+
+// Reset makes the server what it was when it started. It forgets codes,
+// access_tokens, sessions, authorisations, quotas, faults and latencies, its
+// count of requests and its journal. Its address, its credentials and its keys
+// of API security stay, so that clients need not be made anew.
+func (s *Server) Reset() {
+	s.reportMisspelt()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = newState()
+	if s.security != nil {
+		s.security.rotations = 0
+	}
 }
 
 // URL returns the server's address on the loopback interface, for a base URL:

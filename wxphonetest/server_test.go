@@ -23,6 +23,8 @@ func TestStartRefusesInvalidOptions(t *testing.T) {
 		"no secret":            wxphonetest.WithCredentials("wx1", ""),
 		"zero lifetime":        wxphonetest.WithTokenLifetime(0),
 		"less than one second": wxphonetest.WithTokenLifetime(time.Second - 1),
+		"no logger":            wxphonetest.WithLogger(nil),
+		"no observer":          wxphonetest.WithObserver(nil),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

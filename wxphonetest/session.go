@@ -20,6 +20,18 @@ const (
 type session struct {
 	key     wxphone.SessionKey
 	unionID string
+	// former are earlier keys, and when each was replaced.
+	former map[wxphone.SessionKey]time.Time
+}
+
+func newSession() *session {
+	return &session{key: newSessionKey(), former: make(map[wxphone.SessionKey]time.Time)}
+}
+
+// rotate gives the user another session_key.
+func (u *session) rotate(now time.Time) {
+	u.former[u.key] = now
+	u.key = newSessionKey()
 }
 
 // loginCode is the js_code of one wx.login.
@@ -36,7 +48,7 @@ func (s *Server) IssueLoginCode(openid string) (jsCode string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	jsCode = alphanumeric(32)
-	s.loginCodes[jsCode] = &loginCode{ticket{expiresAt: time.Now().Add(codeLifetime)}, s.appID, openid}
+	s.loginCodes[jsCode] = &loginCode{newTicket(time.Now()), s.appID, openid}
 	return jsCode
 }
 
@@ -53,7 +65,7 @@ func (s *Server) SessionKey(openid string) wxphone.SessionKey {
 func (s *Server) RotateSessionKey(openid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.login(openid).key = newSessionKey()
+	s.login(openid).rotate(time.Now())
 }
 
 // SetUnionID makes logins of the user carry a unionid, as they do for an app
@@ -67,7 +79,7 @@ func (s *Server) SetUnionID(openid, unionid string) {
 func (s *Server) login(openid string) *session {
 	user, ok := s.sessions[openid]
 	if !ok {
-		user = &session{key: newSessionKey()}
+		user = newSession()
 		s.sessions[openid] = user
 	}
 	return user
@@ -92,18 +104,25 @@ func (s *Server) serveCode2Session(c *call) any {
 
 // redeemLoginCode answers a login whose code alone is left to check.
 func (s *Server) redeemLoginCode(c *call, appID string) any {
+	if refusal := s.takeCall(c); refusal != nil {
+		return refusal
+	}
 	jsCode := c.query.Get("js_code")
 	if jsCode == "" {
 		return c.reject(41008, "js_code is missing")
 	}
 	issued, ok := s.loginCodes[jsCode]
-	if !ok || issued.appID != appID || !c.now.Before(issued.expiresAt) {
-		return c.fail(40029)
+	switch {
+	case !ok:
+		return c.fail(40029, "%s", s.whyNoLoginCode(jsCode))
+	case issued.appID != appID:
+		return c.fail(40029, "this code was made in the mini-program %s; the login is for %s", issued.appID, appID)
+	case issued.isExpired(c.now):
+		return c.fail(40029, "%s", issued.whyDead(c.now))
+	case issued.isUsed():
+		return c.fail(40163, "%s", issued.whyDead(c.now))
 	}
-	if issued.used {
-		return c.fail(40163)
-	}
-	issued.used = true
+	issued.usedAt = c.now
 	user := s.login(issued.openID)
 	// WeChat's success has no errcode here.
 	return struct {
@@ -111,6 +130,14 @@ func (s *Server) redeemLoginCode(c *call, appID string) any {
 		OpenID     string `json:"openid"`
 		UnionID    string `json:"unionid,omitempty"`
 	}{string(user.key), issued.openID, user.unionID}
+}
+
+// whyNoLoginCode says what a code is that no wx.login gave.
+func (s *Server) whyNoLoginCode(jsCode string) string {
+	if s.phoneCodes[jsCode] != nil {
+		return "this is a code of the phone number button; a login takes the one of wx.login"
+	}
+	return "the server has issued no such code since it started or was reset"
 }
 
 func (s *Server) serveCheckSession(c *call) any {
@@ -126,7 +153,7 @@ func (s *Server) serveResetUserSessionKey(c *call) any {
 	}
 	openid := c.query.Get("openid")
 	user := s.sessions[openid]
-	user.key = newSessionKey()
+	user.rotate(c.now)
 	return struct {
 		outcome
 		OpenID     string `json:"openid"`
@@ -150,12 +177,17 @@ func (s *Server) checkSignature(c *call, noSession int) any {
 	}
 	user, ok := s.sessions[openid]
 	if !ok {
-		return c.fail(noSession)
+		return c.fail(noSession, "the user %q has no session; a login makes one", openid)
 	}
-	if signature != sessionSignature(user.key) {
-		return c.fail(87009)
+	if signature == sessionSignature(user.key) {
+		return nil
 	}
-	return nil
+	for key, replaced := range user.former {
+		if signature == sessionSignature(key) {
+			return c.fail(87009, "the signature was made with a session_key that was replaced %s", ago(c.now, replaced))
+		}
+	}
+	return c.fail(87009, "the signature was not made with a session_key of the user %q", openid)
 }
 
 // sessionSignature proves possession of a session_key. WeChat keys the MAC with

@@ -192,6 +192,42 @@ func TestRIDStartsWithTheTime(t *testing.T) {
 	})
 }
 
+func TestRIDIsExplainedForSevenDays(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *wxphonetest.Server) {
+		rid := ridOf(t, redeem(t, s, "unknown"))
+		time.Sleep(7 * 24 * time.Hour)
+		assert.Zero(t, explain(t, s, rid).ErrCode)
+		time.Sleep(time.Second)
+		assert.Equal(t, 76004, explain(t, s, rid).ErrCode)
+	})
+}
+
+func TestQuotasBeginAnewAtMidnightInChina(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *wxphonetest.Server) {
+		// The bubble's clock starts on the first of January, at eight o'clock in
+		// China.
+		s.SetDailyLimit(phoneNumber, 1)
+		redeem(t, s, "1")
+		for range 10 {
+			post(t, s, clearQuotaV2, nil, map[string]string{"appid": s.AppID(), "appsecret": s.Secret()})
+		}
+		redeem(t, s, "1")
+		time.Sleep(16*time.Hour - 1)
+		assert.Equal(t, 45009, redeem(t, s, "1").ErrCode)
+		time.Sleep(1)
+		assert.Zero(t, quotaOf(t, s, phoneNumber).Quota.Used)
+		assert.Equal(t, 40029, redeem(t, s, "1").ErrCode)
+
+		clearIt := func() int {
+			return post(t, s, clearQuotaV2, nil, map[string]string{"appid": s.AppID(), "appsecret": s.Secret()}).ErrCode
+		}
+		time.Sleep(30*24*time.Hour - 1)
+		assert.Equal(t, 48006, clearIt())
+		time.Sleep(1)
+		assert.Zero(t, clearIt(), "it is February")
+	})
+}
+
 func TestWatermarkIsOfTheTap(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *wxphonetest.Server) {
 		code := s.IssueCode(somePhone)

@@ -28,12 +28,31 @@ type token struct {
 	expiresAt time.Time
 	// retiredAt is when it stopped working before its time; zero if it did not.
 	retiredAt time.Time
+	// retiredBy says what made it stop: "was revoked".
+	retiredBy string
 }
 
-func (t *token) retire(at time.Time) {
+func (t *token) retire(at time.Time, by string) {
 	if t.retiredAt.IsZero() || at.Before(t.retiredAt) {
-		t.retiredAt = at
+		t.retiredAt, t.retiredBy = at, by
 	}
+}
+
+// What retires a token.
+const (
+	byRevocation = "was revoked"
+	byForce      = "was replaced by a forced refresh"
+	bySuccessor  = "was replaced, and stopped working"
+	bySuccessors = "was replaced twice, the last time"
+)
+
+// whyRetired says why the server no longer takes the token that is called name.
+func (t *token) whyRetired(name string, now time.Time) string {
+	return "the " + name + " " + t.retiredBy + " " + ago(now, t.retiredAt)
+}
+
+func (t *token) whyExpired(name string, now time.Time) string {
+	return "the " + name + " expired " + ago(now, t.expiresAt)
 }
 
 func (t *token) isRetired(now time.Time) bool {
@@ -53,7 +72,7 @@ type tokenBook struct {
 	current  *token
 	forcedAt time.Time
 
-	classicToday, stableMinute, stableToday, forcedToday quota
+	stableMinute, forcedToday quota
 }
 
 func newTokenBook() tokenBook { return tokenBook{all: make(map[string]*token)} }
@@ -79,7 +98,7 @@ func (b *tokenBook) nextStable(now time.Time, lifetime time.Duration) *token {
 // forceStable replaces the stable token at once.
 func (b *tokenBook) forceStable(now time.Time, lifetime time.Duration) *token {
 	for _, t := range b.stable {
-		t.retire(now)
+		t.retire(now, byForce)
 	}
 	b.forcedAt = now
 	b.current = b.issue(now, lifetime)
@@ -92,39 +111,16 @@ func (b *tokenBook) forceStable(now time.Time, lifetime time.Duration) *token {
 func (b *tokenBook) nextClassic(now time.Time, lifetime time.Duration) *token {
 	for i, t := range b.classic {
 		if i == len(b.classic)-1 {
-			t.retire(now.Add(tokenOverlap))
+			t.retire(now.Add(tokenOverlap), bySuccessor)
 			b.classic = b.classic[i:]
 			break
 		}
-		t.retire(now)
+		t.retire(now, bySuccessors)
 	}
 	fresh := b.issue(now, lifetime)
 	b.classic = append(b.classic, fresh)
 	return fresh
 }
-
-// quota counts calls in a span of time.
-type quota struct {
-	span int64
-	used int
-}
-
-// take reports whether the span has a call left, and takes it.
-func (q *quota) take(span int64, limit int) bool {
-	if q.span != span {
-		*q = quota{span: span}
-	}
-	if q.used >= limit {
-		return false
-	}
-	q.used++
-	return true
-}
-
-func minuteOf(now time.Time) int64 { return now.Unix() / 60 }
-
-// dayOf counts days in China, where WeChat's quotas start anew at midnight.
-func dayOf(now time.Time) int64 { return (now.Unix() + 8*60*60) / (24 * 60 * 60) }
 
 // Token returns the access_token that stable_token hands out now, and has one
 // made if there is none. It counts as no request.
@@ -156,7 +152,19 @@ func (s *Server) RevokeTokenUntilForced() {
 func (s *Server) revoke() {
 	now := time.Now()
 	for _, t := range s.tokens.all {
-		t.retire(now)
+		t.retire(now, byRevocation)
+	}
+}
+
+// checkTokenOf returns the refusal of a call's token of the given kind, or nil.
+func (s *Server) checkTokenOf(c *call, kind tokenKind) any {
+	switch {
+	case kind == noToken:
+		return nil
+	case kind == anyToken && s.platform.tokens[c.query.Get("access_token")] != nil:
+		return s.checkComponentToken(c, componentAppID, 40001)
+	default:
+		return s.checkToken(c)
 	}
 }
 
@@ -171,15 +179,20 @@ func (s *Server) checkToken(c *call) any {
 		return c.reject(41001, "the query has no access_token")
 	}
 	t, known := s.tokens.all[value]
+	if known {
+		c.appID = s.ownerOf(value)
+	}
 	switch {
+	case !known && s.platform.tokens[value] != nil:
+		return c.fail(40001, "this is the platform's component_access_token; the API takes a mini-program's access_token")
 	case !known:
-		return c.fail(40001)
+		return c.fail(40001, "the server has handed out no such access_token since it started or was reset")
 	case t.isExpired(c.now):
-		return c.fail(42001)
+		return c.fail(42001, "%s", t.whyExpired("access_token", c.now))
 	case t.isRetired(c.now):
-		return c.fail(40001)
+		return c.fail(40001, "%s", t.whyRetired("access_token", c.now))
 	default:
-		return s.checkOwner(c, value)
+		return s.checkGrant(c, value)
 	}
 }
 
@@ -200,8 +213,8 @@ func (s *Server) serveClassicToken(c *call) any {
 	}, "client_credential"); refusal != nil {
 		return refusal
 	}
-	if !s.tokens.classicToday.take(dayOf(c.now), classicPerDay) {
-		return c.fail(45009)
+	if refusal := s.takeCall(c); refusal != nil {
+		return refusal
 	}
 	return answerToken(s.tokens.nextClassic(c.now, s.tokenLifetime), c.now)
 }
@@ -219,10 +232,10 @@ func (s *Server) serveStableToken(c *call) any {
 	}
 	book := &s.tokens
 	if !book.stableMinute.take(minuteOf(c.now), stablePerMinute) {
-		return c.fail(45011)
+		return c.fail(45011, "all %d calls of this minute are used up", stablePerMinute)
 	}
-	if !book.stableToday.take(dayOf(c.now), stablePerDay) {
-		return c.fail(45009)
+	if refusal := s.takeCall(c); refusal != nil {
+		return refusal
 	}
 	if !body.ForceRefresh || c.now.Sub(book.forcedAt) < forcedGap {
 		return answerToken(book.nextStable(c.now, s.tokenLifetime), c.now)
@@ -230,7 +243,7 @@ func (s *Server) serveStableToken(c *call) any {
 	// What the 21st call of a day gets is not documented; this is the errcode
 	// of the API's other daily quota.
 	if !book.forcedToday.take(dayOf(c.now), forcedPerDay) {
-		return c.fail(45009)
+		return c.fail(45009, "all %d forced refreshes of this day in China are used up", forcedPerDay)
 	}
 	return answerToken(book.forceStable(c.now, s.tokenLifetime), c.now)
 }
@@ -245,18 +258,25 @@ type credentials struct {
 // checkCredentials returns the refusal of credentials, or nil. WeChat documents
 // 40001 for a wrong secret too, but nobody was seen to get it.
 func (s *Server) checkCredentials(c *call, got credentials, grantType string) any {
-	switch {
-	case got.AppID == "":
-		return c.reject(41002, "appid is missing")
-	case got.Secret == "":
-		return c.reject(41004, "secret is missing")
-	case got.GrantType != grantType:
+	if got.AppID != "" && got.Secret != "" && got.GrantType != grantType {
 		return c.reject(40002, "grant_type must be %q", grantType)
-	case got.AppID != s.appID:
-		return c.fail(40013)
-	case got.Secret != s.secret:
-		return c.fail(40125)
-	default:
-		return nil
 	}
+	return s.checkAppSecret(c, got.AppID, got.Secret)
+}
+
+// checkAppSecret returns the refusal of an appid or its secret, or nil.
+func (s *Server) checkAppSecret(c *call, appID, secret string) any {
+	switch {
+	case appID == "":
+		return c.reject(41002, "appid is missing")
+	case secret == "":
+		return c.reject(41004, "the AppSecret is missing")
+	case appID != s.appID:
+		return c.fail(40013, "the appid is %q; the server's mini-program is %s", appID, s.appID)
+	}
+	c.appID = appID
+	if secret != s.secret {
+		return c.fail(40125, "this is not the AppSecret of %s", appID)
+	}
+	return nil
 }
