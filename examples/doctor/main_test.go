@@ -2,23 +2,27 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/wxphonetest"
 )
 
 func noEnv(string) string { return "" }
 
 // changing is what differs from one run to the next.
-var changing = regexp.MustCompile(`127\.0\.0\.1:\d+|\(rid [0-9a-f-]+\)`)
+var changing = regexp.MustCompile(`127\.0\.0\.1:\d+|\(rid [0-9a-f-]+\)|[0-9a-f]{8}(-[0-9a-f]{8}){2}|` +
+	`\d{4}-\d\d-\d\dT[0-9:]+Z|hint: \[[\w-]+\]|\d+ ms`)
 
 const want = `No appid given: these are fakes.
 
@@ -27,12 +31,12 @@ Examining the mini-program wx7b3c1f0e9d5a2468 at http://…
 ok       access_token: appid and AppSecret are right and this address may ask; the token is good for 2h0m0s
 ok       kind of token: stable. A second client got the same token, so processes need no shared store
 ok       permission: the account may call getuserphonenumber; it refused a made-up code, as it should
-ok       quota of the API: 9990 of 10000 calls left today
-         at most 5000 calls in 60 s
-         rid 6b0476f6-2c099d96-7fa6429e is of 2026-11-23T17:25:10Z
-ok       rid 6b0476f6-2c099d96-7fa6429e: WeChat took 30 ms; it came from 203.0.113.7
+ok       quota of the API: 9999997 of 10000000 calls left today
+         at most 300 calls in 1 s
+         rid … is of …
+ok       rid …: WeChat took …; it came from 192.0.2.1
          sent: query access_token, body code
-         answer: errcode 40163 "code been used rid: 6b0476f6-2c099d96-7fa6429e": the code was redeemed before; redeem each code once, and ask the user to tap again for a new one
+         answer: errcode 40029 "invalid code … rid: …": ask the user to tap the button again and send e.detail.code; a code lives 5 minutes, works once, and only for the appid it was made for
 ok       clock: agrees with WeChat's
 
 The next one's address is not on the whitelist.
@@ -49,7 +53,7 @@ ok       access_token: appid and AppSecret are right and this address may ask; t
 ok       kind of token: stable. A second client got the same token, so processes need no shared store
 PROBLEM  permission: wxphone: /wxa/business/getuserphonenumber: errcode 48001 "api unauthorized" …: this account has not been granted the API, or the access_token is of another kind of account
          -> only verified mini-programs that are not a person's may ask for phone numbers
-PROBLEM  quota of the API: all 10000 calls of today are used up
+PROBLEM  quota of the API: all 3 calls of today are used up
          -> wait for midnight in Beijing, or reset it with clear_quota, which works 10 times a month
 ok       clock: agrees with WeChat's
 `
@@ -64,6 +68,36 @@ func TestFakeRun(t *testing.T) {
 	}
 }
 
+// fake is a WeChat whose answers can tell another time.
+type fake struct {
+	*wxphonetest.Server
+	url  string
+	date string // instead of the present time
+	rid  string // of a code that was redeemed twice
+}
+
+func newTestFake(t *testing.T) *fake {
+	t.Helper()
+	f := &fake{Server: wxphonetest.NewServer(t)}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.date != "" {
+			w.Header().Set("Date", f.date)
+		}
+		f.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	f.url = server.URL
+	var err error
+	if f.rid, err = redeemTwice(context.Background(), f.Server); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fake) config() config {
+	return config{appID: f.AppID(), secret: f.Secret(), baseURL: f.url}
+}
+
 // examined runs the program on a fake, as its user would.
 func examined(t *testing.T, f *fake, args ...string) (stdout string, err error) {
 	t.Helper()
@@ -75,13 +109,16 @@ func examined(t *testing.T, f *fake, args ...string) (stdout string, err error) 
 	if err != nil {
 		text += err.Error()
 	}
-	for _, secret := range []string{f.Secret(), f.Token(), "a-code-of-a-user"} {
+	code := usedCode.FindString(f.Exchanges()[1].Body)
+	for _, secret := range []string{f.Secret(), f.Token(), code} {
 		if strings.Contains(text, secret) {
 			t.Errorf("the output holds %q:\n%s", secret, text)
 		}
 	}
 	return out.String(), err
 }
+
+var usedCode = regexp.MustCompile(`[0-9a-f]{64}`)
 
 func TestProblems(t *testing.T) {
 	const token = "/cgi-bin/stable_token"
@@ -174,18 +211,18 @@ func TestProblems(t *testing.T) {
 		},
 		{
 			name:  "another kind of account",
-			ail:   func(f *fake) { f.errs[quotaEndpoint] = 76022 },
+			ail:   func(f *fake) { f.FailNext(quotaEndpoint, 76022, "", 1) },
 			shows: []string{"PROBLEM  quota of the API", "-> the appid is of a kind of account"},
 			fails: true,
 		},
 		{
 			name:  "unknown path",
-			ail:   func(f *fake) { f.errs[quotaEndpoint] = 76021 },
+			ail:   func(f *fake) { f.FailNext(quotaEndpoint, 76021, "", 1) },
 			shows: []string{"unknown  quota of the API: WeChat does not know the API by this path"},
 		},
 		{
 			name:  "busy quota API",
-			ail:   func(f *fake) { f.errs[quotaEndpoint] = -1 },
+			ail:   func(f *fake) { f.FailNext(quotaEndpoint, -1, "", 1) },
 			shows: []string{"unknown  quota of the API: wxphone: /cgi-bin/openapi/quota/get: errcode -1"},
 		},
 	}
@@ -206,36 +243,27 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-func newTestFake(t *testing.T) *fake {
-	t.Helper()
-	f, err := newFake()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(f.close)
-	return f
-}
-
 func TestRIDs(t *testing.T) {
-	const known = "6b0476f6-2c099d96-7fa6429e"
 	tests := []struct {
-		rid   string
+		rid   string // of a code that was redeemed twice if empty
 		code  int
 		shows string
 	}{
-		{known, 0, "answer: errcode 40163"},
-		{"00000000-2c099d96-7fa6429e", 0, "WeChat does not know it"},
+		{"", 0, "answer: errcode 40029"},
+		{"7fffffff-2c099d96-7fa6429e", 0, "WeChat does not know it"},
+		{"00000000-2c099d96-7fa6429e", 0, "it is older than 7 days"},
 		{"00000000-2c099d96-7fa6429e", 0, "is of 1970-01-01T00:00:00Z"},
-		{"no-rid", 76002, "that is no rid"},
-		{known, 76003, "it belongs to another account"},
-		{known, 76004, "it is older than 7 days"},
-		{known, 76022, "it is of a login"},
-		{known, 45009, "unknown  rid " + known + ": wxphone: /cgi-bin/openapi/rid/get: errcode 45009"},
+		{"no-rid", 0, "that is no rid"},
+		{"", 76003, "it belongs to another account"},
+		{"", 76022, "it is of a login"},
+		{"", 45009, ": wxphone: /cgi-bin/openapi/rid/get: errcode 45009"},
 	}
 	for _, test := range tests {
 		f := newTestFake(t)
-		f.errs[ridEndpoint] = test.code
-		stdout, err := examined(t, f, "-rid", test.rid)
+		if test.code != 0 {
+			f.FailNext(ridEndpoint, test.code, "", 1)
+		}
+		stdout, err := examined(t, f, "-rid", cmp.Or(test.rid, f.rid))
 		if err != nil {
 			t.Error(err)
 		}
@@ -282,7 +310,7 @@ func TestCallKeepsTheTokenOutOfErrors(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	f := newTestFake(t)
-	f.close()
+	f.url = "http://127.0.0.1:1" // nothing listens there
 	stdout, err := examined(t, f)
 	if err == nil || !strings.Contains(stdout, "-> can this machine reach the host?") {
 		t.Errorf("got %v and:\n%s", err, stdout)
