@@ -23,7 +23,8 @@
 //
 // The server keeps WeChat's rules: codes work once and for five minutes,
 // access_tokens expire and replace each other, quotas run out, a body without
-// Content-Length is turned away. Failures are made on purpose with
+// Content-Length is turned away. quota/get and rid/get tell what the server
+// counted and answered. Failures are made on purpose with
 // [Server.FailNext], [Server.RespondNext], [Server.DropNext],
 // [Server.LoseNext], [Server.SetLatency] and [Server.RevokeToken].
 //
@@ -31,6 +32,15 @@
 // not JSON, a missing access_token) fails the test as well as the call,
 // because such a mistake is easy to overlook behind an errcode. Switch that off
 // with [AllowMalformed]. A refused code or secret is left to the test to judge.
+// HEAD / is a look whether the host is up, and counts as no request.
+//
+// # Why it refused
+//
+// [Server.Exchanges] returns the last 1,000 requests, each with the reason why
+// the server refused it: "this code was redeemed 12 s ago; a code works once".
+// [WithObserver] shows them as they come. A program that is no test begins with
+// [Start], hears of malformed requests through [WithLogger], and begins anew with
+// [Server.Reset].
 //
 // # Time
 //

@@ -48,3 +48,24 @@ func ExampleServer_FailNext() {
 	fmt.Println(errors.Is(err, wxphone.ErrRateLimited), wechat.Requests(endpoint))
 	// Output: true 1
 }
+
+func ExampleServer_Exchanges() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+	client := wechat.NewClient()
+
+	// The mini-program sends the code of wx.login instead of the button's.
+	_, err = client.GetPhoneNumber(context.Background(), wechat.IssueLoginCode("openid"))
+	fmt.Println(errors.Is(err, wxphone.ErrCodeInvalid))
+	for _, e := range wechat.Exchanges() {
+		if e.Reason != "" {
+			fmt.Println(e.Code, e.Reason)
+		}
+	}
+	// Output:
+	// true
+	// 40029 this is a login code, from wx.login; this API takes the code of the phone number button
+}
