@@ -19,8 +19,8 @@ var (
 	// ErrCodeInvalid is a code (or cloudID) that WeChat does not take: unknown,
 	// expired, of another app, or used. The user must tap the button again.
 	ErrCodeInvalid = errors.New("wxphone: invalid code")
-	// ErrCodeUsed is a code that was redeemed before. It matches
-	// [ErrCodeInvalid] too.
+	// ErrCodeUsed is a code of wx.login that was redeemed before. It matches
+	// [ErrCodeInvalid] too, and a used code of the button is only that.
 	ErrCodeUsed = errors.New("wxphone: code already used")
 	// ErrAccessToken is an access_token that WeChat refused, like the fresh one
 	// it was replaced by, if there was another.

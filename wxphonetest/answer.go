@@ -117,16 +117,16 @@ func messageOf(endpoint string, errcode int) string {
 	if !ok {
 		text = "error " + strconv.Itoa(errcode)
 	}
-	if errcode == 47001 || endpoint == pathPhoneNumber && refusesCode(errcode) {
+	if errcode == 47001 || endpoint == pathPhoneNumber && isAboutCode(errcode) {
 		// The hint names a place in WeChat's logs, so it is new each time.
 		text += " hint: [" + alphanumeric(6) + "-" + alphanumeric(5) + "]"
 	}
 	return text
 }
 
-// refusesCode tells the errcodes that come from the phone API itself and not
+// isAboutCode tells the errcodes that come from the phone API itself and not
 // from the gates before it.
-func refusesCode(errcode int) bool { return errcode == 40029 || errcode == 40013 }
+func isAboutCode(errcode int) bool { return errcode == 40029 || errcode == 40013 }
 
 // reply is an HTTP answer before it is written.
 type reply struct {

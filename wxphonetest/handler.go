@@ -91,11 +91,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		lost = s.process(c, r)
 	}
 	if !wait(r.Context(), latency) {
-		s.cut(c, lost.text(), fmt.Sprintf("the caller gave up during the latency of %v", latency))
+		s.cut(c, lost.text(), whyGone(latency))
 	}
 	switch {
 	case f == nil:
-		s.send(w, c, s.process(c, r), c.reason)
+		answer := s.process(c, r) // says the reason too
+		s.send(w, c, answer, c.reason)
 	case f.answer == nil:
 		s.cut(c, lost.text(), f.reason(c))
 	default:
@@ -113,6 +114,13 @@ func (s *Server) send(w http.ResponseWriter, c *call, answer reply, reason strin
 func (s *Server) cut(c *call, lost []byte, reason string) {
 	s.record(c, 0, lost, reason)
 	panic(http.ErrAbortHandler)
+}
+
+func whyGone(latency time.Duration) string {
+	if latency <= 0 {
+		return "the caller gave up"
+	}
+	return fmt.Sprintf("the caller gave up during the latency of %v", latency)
 }
 
 // wait reports whether d passed before ctx ended.

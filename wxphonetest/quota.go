@@ -93,8 +93,8 @@ func (b *quotaBook) limit(endpoint string) int {
 	return defaultPerDay
 }
 
-// of returns the count of one use, new if there is none.
-func of(counts map[usage]*quota, u usage) *quota {
+// countOf returns the count of one use, new if there is none.
+func countOf(counts map[usage]*quota, u usage) *quota {
 	if counts[u] == nil {
 		counts[u] = new(quota)
 	}
@@ -122,7 +122,7 @@ func (s *Server) SetDailyLimit(endpoint string, calls int) {
 // refusal if there is none left, or nil.
 func (s *Server) takeCall(c *call) any {
 	limit := s.quotas.limit(c.endpoint)
-	if of(s.quotas.days, usage{c.appID, c.endpoint}).take(dayOf(c.now), limit) {
+	if countOf(s.quotas.days, usage{c.appID, c.endpoint}).take(dayOf(c.now), limit) {
 		return nil
 	}
 	return c.fail(45009, "the limit of %d a day is used up; the next day begins at midnight in China", limit)
@@ -169,7 +169,7 @@ func (s *Server) serveGetQuota(c *call) any {
 		RefreshSecond int `json:"refresh_second"`
 	}
 	limit := s.quotas.limit(body.Path)
-	used := of(s.quotas.days, usage{c.appID, body.Path}).usedIn(dayOf(c.now))
+	used := countOf(s.quotas.days, usage{c.appID, body.Path}).usedIn(dayOf(c.now))
 	// A rate that was reported once; the server does not enforce it.
 	rate := rateLimit{CallCount: 300, RefreshSecond: 1}
 	if body.Path == pathStableToken {
@@ -192,7 +192,7 @@ func (s *Server) serveClearOne(c *call) any {
 	if refusal := s.checkQuotaPath(c, body.Path); refusal != nil {
 		return refusal
 	}
-	if !of(s.quotas.months, usage{c.appID, pathClearOne}).take(monthOf(c.now), clearOnesPerMonth) {
+	if !countOf(s.quotas.months, usage{c.appID, pathClearOne}).take(monthOf(c.now), clearOnesPerMonth) {
 		return c.fail(48006, "all %d calls of this month are used up", clearOnesPerMonth)
 	}
 	delete(s.quotas.days, usage{c.appID, body.Path})
@@ -232,7 +232,7 @@ func (s *Server) serveClearQuotaV2(c *call) any {
 
 // clearQuotas clears all daily quotas of the account.
 func (s *Server) clearQuotas(c *call) any {
-	if !of(s.quotas.months, usage{c.appID, pathClearQuota}).take(monthOf(c.now), clearsPerMonth) {
+	if !countOf(s.quotas.months, usage{c.appID, pathClearQuota}).take(monthOf(c.now), clearsPerMonth) {
 		return c.fail(48006, "all %d calls of this month, of clear_quota and clear_quota/v2 together, are used up", clearsPerMonth)
 	}
 	maps.DeleteFunc(s.quotas.days, func(u usage, _ *quota) bool { return u.appID == c.appID })
