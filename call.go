@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wxphone/wxphone/internal/redact"
@@ -40,8 +41,18 @@ type api struct {
 	maxRetries int
 }
 
-// call sends req to WeChat: with a token, with retries, and a second time with
-// a fresh token if WeChat refused the first.
+// maxRepeats is how often a call is sent again with another token: the second
+// one may have been retired while it was on its way too. A platform's own token
+// has a daily quota, and nobody else retires it.
+func maxRepeats(req *transport.Request) int {
+	if strings.Contains(req.Path, "/component/") {
+		return 1
+	}
+	return 2
+}
+
+// call sends req to WeChat: with a token, with retries, and again with another
+// token as long as WeChat refuses the one before and there is another.
 func (a *api) call(ctx context.Context, req *transport.Request) (wire.Answer, error) {
 	req.Retries = a.maxRetries
 	var progress transport.Progress
@@ -52,20 +63,26 @@ func (a *api) call(ctx context.Context, req *transport.Request) (wire.Answer, er
 	if err != nil {
 		return nil, err
 	}
-	answer, err := a.sender.Send(ctx, req, token, &progress)
-	if !isTokenRefused(err) {
-		return answer, err
+	for repeats := 0; ; repeats++ {
+		answer, err := a.sender.Send(ctx, req, token, &progress)
+		if !isTokenRefused(err) {
+			return answer, err
+		}
+		a.reportRefused(ctx, req, token)
+		if repeats == maxRepeats(req) {
+			return nil, err
+		}
+		next, tokenErr := a.token(ctx, req)
+		switch {
+		case tokenErr != nil:
+			return nil, fmt.Errorf("%w; it was needed because of: %w", tokenErr, err)
+		case next == token:
+			return nil, err
+		}
+		a.sender.Log.WarnContext(ctx, "wxphone: repeating the call with a fresh access_token",
+			"endpoint", req.Path, "error", err)
+		token = next
 	}
-	next, refreshErr := a.replaceToken(ctx, req, token)
-	if refreshErr != nil {
-		return nil, fmt.Errorf("%w; it was needed because of: %w", refreshErr, err)
-	}
-	if next == token {
-		return nil, err
-	}
-	a.sender.Log.WarnContext(ctx, "wxphone: repeating the call with a fresh access_token",
-		"endpoint", req.Path, "error", err)
-	return a.sender.Send(ctx, req, next, &progress)
 }
 
 func (a *api) token(ctx context.Context, req *transport.Request) (string, error) {
@@ -79,14 +96,17 @@ func (a *api) token(ctx context.Context, req *transport.Request) (string, error)
 	return token.AccessToken, nil
 }
 
-func (a *api) replaceToken(ctx context.Context, req *transport.Request, rejected string) (string, error) {
-	if invalidator, ok := a.tokens.(TokenInvalidator); ok {
-		if err := invalidator.InvalidateToken(ctx, rejected); err != nil {
-			return "", fmt.Errorf("wxphone: %s: refused access_token not replaced: %w",
-				req.Path, redact.Error(err, []string{rejected}))
-		}
+// reportRefused tells the token source that WeChat refused its token. A source
+// that cannot take the news may have another token all the same.
+func (a *api) reportRefused(ctx context.Context, req *transport.Request, rejected string) {
+	invalidator, ok := a.tokens.(TokenInvalidator)
+	if !ok {
+		return
 	}
-	return a.token(ctx, req)
+	if err := invalidator.InvalidateToken(ctx, rejected); err != nil {
+		a.sender.Log.WarnContext(ctx, "wxphone: the token source was not told of a refused access_token",
+			"endpoint", req.Path, "error", redact.Error(err, []string{rejected}))
+	}
 }
 
 // callWithoutToken sends req to one of the APIs that take no access_token.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/wxphone/wxphone/internal/transport"
 )
 
 // Client calls WeChat for one mini-program. Make it with [New], once per appid
@@ -53,22 +55,22 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 
 		watermarkMaxAge: o.watermarkMaxAge,
 	}
-	c.api.tokens = o.tokenSource(c.api, c.account)
+	c.api.tokens = o.tokenSource(c.api.sender, c.account)
 	return c, nil
 }
 
 // tokenSource returns where the Client's access_tokens come from, or nil if
 // its calls carry none.
-func (o *options) tokenSource(api *api, a *account) TokenSource {
+func (o *options) tokenSource(sender *transport.Sender, a *account) TokenSource {
 	switch {
 	case o.source != nil:
 		return o.source
 	case o.tokenless:
 		return nil
 	case o.classic:
-		return newTokenCache(&classicSource{api.sender, a, api.maxRetries}, o.cacheOptions("wxphone:classic:"+a.appID)...)
+		return newTokenCache(&classicSource{sender, a}, o.cacheOptions("wxphone:classic:"+a.appID)...)
 	default:
-		return newTokenCache(&stableSource{api.sender, a, api.maxRetries}, o.cacheOptions("wxphone:stable:"+a.appID)...)
+		return newTokenCache(&stableSource{sender, a}, o.cacheOptions("wxphone:stable:"+a.appID)...)
 	}
 }
 

@@ -97,28 +97,29 @@ func (a *tokenAnswer) token(asked time.Time) Token {
 type stableSource struct {
 	sender  *transport.Sender
 	account *account
-	retries int
 }
 
-func (s *stableSource) Token(ctx context.Context) (Token, error) { return s.fetch(ctx, false) }
+func (s *stableSource) Token(ctx context.Context) (Token, error) {
+	token, _, err := fetchToken(ctx, s.sender, s.request())
+	return token, err
+}
 
 // forceToken makes WeChat retire the token that it would hand out.
-func (s *stableSource) forceToken(ctx context.Context) (Token, error) { return s.fetch(ctx, true) }
+func (s *stableSource) forceToken(ctx context.Context) (token Token, sent bool, err error) {
+	req := s.request()
+	req.Body = append(req.Body[:len(req.Body)-1], `,"force_refresh":true}`...)
+	req.Retries = 0 // each attempt counts against the day's quota
+	return fetchToken(ctx, s.sender, req)
+}
 
-func (s *stableSource) fetch(ctx context.Context, force bool) (Token, error) {
-	body := wire.Object("grant_type", "client_credential", "appid", s.account.appID, "secret", s.account.secret)
-	retries := s.retries
-	if force {
-		body = append(body[:len(body)-1], `,"force_refresh":true}`...)
-		retries = 0 // each attempt counts against the day's quota
-	}
-	return fetchToken(ctx, s.sender, &transport.Request{
+func (s *stableSource) request() *transport.Request {
+	return &transport.Request{
 		Method:  http.MethodPost,
 		Path:    pathStableToken,
-		Body:    body,
-		Retries: retries,
+		Body:    wire.Object("grant_type", "client_credential", "appid", s.account.appID, "secret", s.account.secret),
+		Retries: defaultRetries,
 		Secrets: []string{s.account.secret},
-	})
+	}
 }
 
 // classicSource fetches from /cgi-bin/token, where every fetch makes a new
@@ -126,11 +127,10 @@ func (s *stableSource) fetch(ctx context.Context, force bool) (Token, error) {
 type classicSource struct {
 	sender  *transport.Sender
 	account *account
-	retries int
 }
 
 func (s *classicSource) Token(ctx context.Context) (Token, error) {
-	return fetchToken(ctx, s.sender, &transport.Request{
+	token, _, err := fetchToken(ctx, s.sender, &transport.Request{
 		Method: http.MethodGet,
 		Path:   pathClassicToken,
 		Query: url.Values{
@@ -138,18 +138,20 @@ func (s *classicSource) Token(ctx context.Context) (Token, error) {
 			"appid":      {s.account.appID},
 			"secret":     {s.account.secret},
 		}.Encode(),
-		Retries: s.retries,
+		Retries: defaultRetries,
 		Secrets: []string{s.account.secret},
 	})
+	return token, err
 }
 
-func fetchToken(ctx context.Context, sender *transport.Sender, req *transport.Request) (Token, error) {
+// fetchToken also reports whether WeChat may have got the request.
+func fetchToken(ctx context.Context, sender *transport.Sender, req *transport.Request) (token Token, sent bool, err error) {
 	req.NewAnswer = func() wire.Answer { return new(tokenAnswer) }
 	req.Urgent = true
 	var progress transport.Progress
 	answer, err := sender.Send(ctx, req, "", &progress)
 	if err != nil {
-		return Token{}, err
+		return Token{}, progress.Sent(), err
 	}
-	return answer.(*tokenAnswer).token(progress.SentAt), nil
+	return answer.(*tokenAnswer).token(progress.SentAt), true, nil
 }

@@ -126,7 +126,7 @@ func newTokenCache(src TokenSource, opts ...CacheOption) *tokenCache {
 		}
 		opt(c)
 	}
-	c.cache = tokencache.New(tokencache.Config{Source: cachedSource(src), Store: cachedStore(c.store, c.key), Log: c.log})
+	c.cache = tokencache.New(tokencache.Config{Source: cachedSource(src), Store: cachedStore(c.store, c.key), Log: c.log, Refused: ErrAccessToken})
 	return c
 }
 
@@ -160,7 +160,7 @@ func (c *tokenCache) check(ctx context.Context) error {
 // forcer is a source that can make WeChat replace a token that is still valid
 // to it.
 type forcer interface {
-	forceToken(ctx context.Context) (Token, error)
+	forceToken(ctx context.Context) (token Token, sent bool, err error)
 }
 
 // cachedSource is src as the cache calls it.
@@ -170,7 +170,10 @@ func cachedSource(src TokenSource) tokencache.Source {
 		source.Refused = invalidator.InvalidateToken
 	}
 	if able, ok := src.(forcer); ok {
-		source.Force = cachedToken(able.forceToken)
+		source.Force = func(ctx context.Context) (tokencache.Token, bool, error) {
+			token, sent, err := able.forceToken(ctx)
+			return tokencache.Token(token), sent, err
+		}
 	}
 	_, source.Exclusive = src.(*classicSource)
 	return source

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wxphone/wxphone/internal/guarded"
+	"github.com/wxphone/wxphone/internal/redact"
 )
 
 // Token is an access_token and the time it expires, the zero time if that is
@@ -24,6 +25,9 @@ type Config struct {
 	Source Source
 	Store  Store
 	Log    *slog.Logger
+	// Refused is what the error of a caller matches for whom there is no token
+	// because WeChat refused so many.
+	Refused error
 }
 
 // Source is where tokens come from.
@@ -33,15 +37,16 @@ type Source struct {
 	// Refused, if it is not nil, is told of a token that WeChat refused.
 	Refused func(ctx context.Context, accessToken string) error
 	// Force, if it is not nil, makes WeChat replace the token that Token would
-	// return, and returns the new one.
-	Force func(context.Context) (Token, error)
+	// return, and returns the new one. sent is false if WeChat cannot have got
+	// the request.
+	Force func(context.Context) (token Token, sent bool, err error)
 	// Exclusive is true if each new token retires the one before, so that a
 	// process must not fetch without the knowledge of the others.
 	Exclusive bool
 }
 
 const (
-	// flightLimit bounds one flight with all that it does.
+	// flightLimit bounds one try of a flight with all that it does.
 	flightLimit = 30 * time.Second
 	// refusalLimit bounds what a source does about a refused token.
 	refusalLimit = 5 * time.Second
@@ -53,9 +58,10 @@ const (
 // Cache serves one token to any number of callers. Nothing of it runs while
 // nobody calls, so there is nothing to close. Make it with [New].
 type Cache struct {
-	source Source
-	store  Store
-	log    *slog.Logger
+	source  Source
+	store   Store
+	log     *slog.Logger
+	refused error
 
 	sourceCode, refusalCode, storeCode guarded.Code
 
@@ -95,50 +101,63 @@ type refusal struct {
 
 // New returns an empty Cache. It asks nobody for anything.
 func New(config Config) *Cache {
+	if config.Refused == nil {
+		config.Refused = errors.New("wxphone: access_token refused")
+	}
 	return &Cache{
-		source: config.Source,
-		store:  config.Store,
-		log:    config.Log,
+		source:  config.Source,
+		store:   config.Store,
+		log:     config.Log,
+		refused: config.Refused,
 
 		sourceCode:  guarded.Code{Name: "the token source"},
 		refusalCode: guarded.Code{Name: "the token source", Limit: refusalLimit},
 		storeCode:   guarded.Code{Name: "the token store", Limit: storeLimit},
 
-		state: state{shared: config.Store.Load != nil},
+		state: state{shared: config.Store.Load != nil, exclusive: config.Source.Exclusive},
 	}
 }
 
 // Token returns the cached token, or waits for a flight, as long as ctx allows.
+// During a pause, a caller whose deadline comes after it waits for its end.
 func (c *Cache) Token(ctx context.Context) (Token, error) {
 	if f := c.fresh.Load(); f != nil && time.Now().Before(f.until) {
 		return f.token, nil
 	}
-	token, f, err := c.ask()
-	if f == nil {
-		return token, err
-	}
-	select {
-	case <-f.done:
-		return f.token, f.err
-	case <-ctx.Done():
-		return Token{}, fmt.Errorf("wxphone: waiting for an access_token: %w", ctx.Err())
+	for {
+		next, token, f := c.ask()
+		switch {
+		case next == pause:
+			if err := c.sitOut(ctx); err != nil {
+				return Token{}, err
+			}
+			continue
+		case f == nil:
+			return token, nil
+		}
+		select {
+		case <-f.done:
+			return f.token, f.err
+		case <-ctx.Done():
+			return Token{}, fmt.Errorf("wxphone: waiting for an access_token: %w", ctx.Err())
+		}
 	}
 }
 
-// ask returns a token, or the flight to wait for, or why there is neither.
-func (c *Cache) ask() (Token, *flight, error) {
+// ask returns a token, or the flight to wait for, or neither in a pause.
+func (c *Cache) ask() (step, Token, *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	switch c.state.ask(now, c.flight != nil) {
+	next := c.state.ask(time.Now(), c.flight != nil)
+	switch next {
 	case take:
-		return c.state.token, nil, nil
+		return next, c.state.token, nil
 	case refresh:
 		c.takeOff(&flight{wanted: true})
 		c.publish()
-		return c.state.token, nil, nil
+		return next, c.state.token, nil
 	case pause:
-		return Token{}, nil, c.paused(now)
+		return next, Token{}, nil
 	case fetch:
 		c.takeOff(&flight{})
 	case look:
@@ -146,13 +165,29 @@ func (c *Cache) ask() (Token, *flight, error) {
 	case join:
 	}
 	c.flight.wanted = true
-	return Token{}, c.flight, nil
+	return next, Token{}, c.flight
 }
 
-// paused is the error of who came during a pause.
+// sitOut waits until a caller who met a pause may ask again. It returns the
+// pause's error at once if the caller has not said that it has so much time.
+func (c *Cache) sitOut(ctx context.Context) error {
+	c.mu.Lock()
+	now := time.Now()
+	over, next, paused := c.state.retryAt, c.state.nextTry(), c.paused(now)
+	c.mu.Unlock()
+	if deadline, ok := ctx.Deadline(); !ok || !over.Before(deadline) {
+		return paused
+	}
+	if err := sleep(ctx, next.Sub(now)); err != nil {
+		return fmt.Errorf("wxphone: %w while waiting: %w", err, paused)
+	}
+	return nil
+}
+
+// paused is the error of who came during a pause. The caller holds mu.
 func (c *Cache) paused(now time.Time) error {
 	return fmt.Errorf("wxphone: no access_token, next try in %v: %w",
-		c.state.retryAt.Sub(now).Round(time.Millisecond), c.state.cause)
+		max(0, c.state.retryAt.Sub(now)).Round(time.Millisecond), c.state.cause)
 }
 
 // publish lets callers read without the lock what the state allows.
@@ -188,13 +223,14 @@ func (c *Cache) drop(accessToken string) *refusal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if !c.state.refuse(now, accessToken) {
+	age := now.Sub(c.state.handedAt).Round(time.Second)
+	if !c.state.refuse(now, accessToken, fmt.Errorf("%w again and again; does another program fetch classic tokens?", c.refused)) {
 		return nil
 	}
 	c.publish()
 	c.refusal = &refusal{
 		token: accessToken,
-		age:   now.Sub(c.state.handedAt).Round(time.Second),
+		age:   age,
 		done:  make(chan struct{}),
 	}
 	if c.flight == nil {
@@ -216,18 +252,21 @@ func (c *Cache) takeOff(f *flight) {
 // fly tells a refusal if there is one, and brings a token if somebody wants
 // one.
 func (c *Cache) fly(f *flight) {
+	for try := 1; !c.try(f, try == maxTries); try++ {
+	}
+}
+
+// try goes once through all that a flight does, and reports whether that ended
+// it.
+func (c *Cache) try(f *flight, last bool) (landed bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), flightLimit)
 	defer cancel()
-	for try := 1; ; try++ {
-		told := c.tell(ctx)
-		if c.unwanted(f) {
-			return
-		}
-		token, err := c.obtain(ctx, f, told)
-		if c.land(f, token, err, told, try == maxTries) {
-			return
-		}
+	told := c.tell(ctx)
+	if c.unwanted(f) {
+		return true
 	}
+	token, err := c.obtain(ctx, f, told)
+	return c.land(f, token, err, told, last)
 }
 
 // tell lets the store and the source know of a refusal. It returns the token
@@ -245,7 +284,7 @@ func (c *Cache) tell(ctx context.Context) (told string) {
 		c.log.WarnContext(ctx, "wxphone: WeChat refused the access_token", "age", r.age)
 		c.forget(ctx, r.token)
 		if c.source.Refused != nil {
-			r.err = guarded.Do(ctx, &c.refusalCode, func(ctx context.Context) error { return c.source.Refused(ctx, r.token) })
+			r.err = c.scrub(guarded.Do(ctx, &c.refusalCode, func(ctx context.Context) error { return c.source.Refused(ctx, r.token) }))
 		}
 		close(r.done)
 	}
@@ -281,6 +320,9 @@ func (c *Cache) land(f *flight, token Token, err error, told string, last bool) 
 		c.state.arrived(now, token)
 	case f.look:
 		f.err = c.paused(now)
+	case errors.As(err, new(*storeDownError)):
+		f.err = err
+		c.state.storeFailed(now, err)
 	default:
 		f.err = err
 		c.state.failed(now, err)
@@ -298,8 +340,7 @@ func (c *Cache) land(f *flight, token Token, err error, told string, last bool) 
 	return true
 }
 
-// logLanding is called without the lock, because a log handler may take long
-// or ask for a token itself.
+// logLanding is called without the lock, because a log handler may take long.
 func (c *Cache) logLanding(token Token, err error, refused bool) {
 	switch {
 	case err != nil:
@@ -309,6 +350,18 @@ func (c *Cache) logLanding(token Token, err error, refused bool) {
 	default:
 		c.log.Info("wxphone: access_token fetched", "expires_at", token.ExpiresAt)
 	}
+}
+
+// scrub keeps the tokens that the cache knows, and those given, out of an error
+// of the user's code.
+func (c *Cache) scrub(err error, more ...string) error {
+	if err == nil {
+		return nil
+	}
+	c.mu.Lock()
+	secrets := append(more, c.state.token.AccessToken, c.state.handed, c.state.refused)
+	c.mu.Unlock()
+	return redact.Error(err, secrets)
 }
 
 // check refuses a source's token that cannot be one.

@@ -259,8 +259,8 @@ func TestCallerWhoComesLateToARefreshStartsNoOther(t *testing.T) {
 				cache := counting(source)
 				first := accessToken(t, cache)
 
-				token, flight, err := cache.ask() // without a look at the token that is fresh by now
-				require.NoError(t, err)
+				next, token, flight := cache.ask() // without a look at the token that is fresh by now
+				assert.Equal(t, take, next)
 				assert.Equal(t, first, token.AccessToken)
 				assert.Nil(t, flight)
 				assert.Nil(t, cache.flight)
@@ -432,9 +432,9 @@ func TestTokenThatCannotBeOneIsAnError(t *testing.T) {
 						source.fetches.Add(1)
 						return token, nil
 					},
-					Force: func(context.Context) (Token, error) {
+					Force: func(context.Context) (Token, bool, error) {
 						t.Error("forced, though none was refused")
-						return Token{}, errDown
+						return Token{}, true, errDown
 					},
 				}})
 				for range 2 {

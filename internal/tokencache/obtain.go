@@ -36,6 +36,9 @@ const (
 	lockLease    = 15 * time.Second
 	lockedFetch  = 12 * time.Second
 	pollInterval = 100 * time.Millisecond
+	// lockPatience is how long a process waits for another's fetch if its own
+	// would do no harm: the holder may be dead.
+	lockPatience = 2 * time.Second
 
 	// maxLife is the longest life that a stored token may claim; WeChat's is
 	// two hours.
@@ -51,7 +54,7 @@ func (c *Cache) obtain(ctx context.Context, f *flight, told string) (Token, erro
 	case f.look:
 		return c.load(ctx)
 	}
-	for {
+	for begun := time.Now(); ; {
 		token, err := c.load(ctx)
 		if err == nil {
 			return token, nil
@@ -66,6 +69,10 @@ func (c *Cache) obtain(ctx context.Context, f *flight, told string) (Token, erro
 		if ok {
 			return c.fetchLocked(ctx, told, unlock)
 		}
+		if !c.source.Exclusive && time.Since(begun) >= lockPatience {
+			c.log.WarnContext(ctx, "wxphone: another process holds the lock of the token store, fetching without it")
+			return c.fetchAndSave(ctx, told)
+		}
 		if err := sleep(ctx, pollInterval/2+rand.N(pollInterval)); err != nil { //nolint:gosec // spreads load, guards nothing
 			return Token{}, fmt.Errorf("wxphone: another process holds the lock of the token store: %w", err)
 		}
@@ -75,11 +82,17 @@ func (c *Cache) obtain(ctx context.Context, f *flight, told string) (Token, erro
 // fetch asks the source, and has it forced to make another token if it hands
 // the refused one out again.
 func (c *Cache) fetch(ctx context.Context, told string) (Token, error) {
-	token, err := guarded.Call(ctx, &c.sourceCode, c.source.Token)
+	token, err := c.askSource(ctx)
 	if err != nil || told == "" || token.AccessToken != told || !c.mayForce() {
 		return token, err
 	}
 	return c.force(ctx, token), nil
+}
+
+// askSource calls the source once.
+func (c *Cache) askSource(ctx context.Context) (Token, error) {
+	token, err := guarded.Call(ctx, &c.sourceCode, c.source.Token)
+	return token, c.scrub(err, token.AccessToken)
 }
 
 // mayForce takes a forced refresh from the day's if the source can do one.
@@ -98,25 +111,43 @@ const forcePause = time.Second
 // take it yet, and no token takes no call anywhere.
 func (c *Cache) force(ctx context.Context, refused Token) Token {
 	c.log.WarnContext(ctx, "wxphone: WeChat handed out the refused access_token again, forcing a refresh")
-	token, err := guarded.Call(ctx, &c.sourceCode, c.source.Force)
+	type forced struct {
+		token Token
+		sent  bool
+	}
+	got, err := guarded.Call(ctx, &c.sourceCode, func(ctx context.Context) (forced, error) {
+		token, sent, err := c.source.Force(ctx)
+		return forced{token, sent}, err
+	})
 	if err == nil {
-		return token
+		return got.token
+	}
+	if !got.sent {
+		c.mu.Lock()
+		c.state.unforce()
+		c.mu.Unlock()
 	}
 	c.log.WarnContext(ctx, "wxphone: forced refresh failed", "error", err)
 	if sleep(ctx, forcePause) != nil {
 		return refused
 	}
-	if token, err = guarded.Call(ctx, &c.sourceCode, c.source.Token); err != nil {
+	token, err := c.askSource(ctx)
+	if err != nil {
 		return refused
 	}
 	return token
 }
 
+// storeDownError says that the store failed, and not the source.
+type storeDownError struct{ error }
+
+func (e *storeDownError) Unwrap() error { return e.error }
+
 // fetchWithoutStore fetches although the store is down, unless that would
 // retire the token which the other processes work with.
 func (c *Cache) fetchWithoutStore(ctx context.Context, told string, down error) (Token, error) {
 	if c.source.Exclusive {
-		return Token{}, fmt.Errorf("wxphone: token store: %w; without it, fetching a classic token would retire the other processes' token", down)
+		return Token{}, &storeDownError{fmt.Errorf("wxphone: token store: %w; without it, fetching a classic token would retire the other processes' token", down)}
 	}
 	c.log.WarnContext(ctx, "wxphone: token store is down, fetching without it", "error", down)
 	return c.fetch(ctx, told)
@@ -133,30 +164,34 @@ func (c *Cache) fetchLocked(ctx context.Context, told string, unlock func(contex
 	if !errors.Is(err, ErrNotFound) {
 		return c.fetchWithoutStore(ctx, told, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockedFetch)
-	defer cancel()
-	token, err = c.fetch(ctx, told)
-	if err != nil {
-		return token, err
-	}
-	if token.AccessToken != told && check(time.Now(), token) == nil && !token.ExpiresAt.IsZero() {
-		c.save(ctx, token)
-	}
-	return token, nil
+	return c.fetchAndSave(ctx, told)
 }
 
-func (c *Cache) save(ctx context.Context, token Token) {
-	err := guarded.Do(ctx, &c.storeCode, func(ctx context.Context) error { return c.store.Save(ctx, token) })
-	if err != nil {
-		c.log.WarnContext(ctx, "wxphone: access_token not saved in the token store", "error", err)
+// fetchAndSave fetches for all processes. Where a token that only this process
+// knows would be retired by the next one, a failed save is a failed fetch.
+func (c *Cache) fetchAndSave(ctx context.Context, told string) (Token, error) {
+	fetchCtx, cancel := context.WithTimeout(ctx, lockedFetch)
+	defer cancel()
+	token, err := c.fetch(fetchCtx, told)
+	if err != nil || token.AccessToken == told || check(time.Now(), token) != nil || token.ExpiresAt.IsZero() {
+		return token, err
 	}
+	err = guarded.Do(ctx, &c.storeCode, func(ctx context.Context) error { return c.store.Save(ctx, token) })
+	switch err = c.scrub(err, token.AccessToken); {
+	case err == nil:
+		return token, nil
+	case c.source.Exclusive:
+		return Token{}, fmt.Errorf("wxphone: access_token fetched, but not saved for the other processes: %w", err)
+	}
+	c.log.WarnContext(ctx, "wxphone: access_token not saved in the token store", "error", err)
+	return token, nil
 }
 
 // load returns the store's token if it is of use, or an error that matches
 // ErrNotFound if it has none, or else why the store is down.
 func (c *Cache) load(ctx context.Context) (Token, error) {
 	token, err := guarded.Call(ctx, &c.storeCode, c.store.Load)
-	if err != nil {
+	if err = c.scrub(err, token.AccessToken); err != nil {
 		if err != ErrNotFound && errors.Is(err, ErrNotFound) { //nolint:errorlint // only a bare miss says nothing
 			c.log.WarnContext(ctx, "wxphone: unreadable token in the token store", "error", err)
 		}
@@ -188,11 +223,11 @@ func (c *Cache) lock(ctx context.Context) (unlock func(context.Context) error, o
 		unlock, ok, err := c.store.TryLock(ctx, lockLease)
 		return lock{unlock, ok}, err
 	})
-	return got.unlock, got.ok, err
+	return got.unlock, got.ok, c.scrub(err)
 }
 
 func (c *Cache) unlock(ctx context.Context, unlock func(context.Context) error) {
-	err := guarded.Do(context.WithoutCancel(ctx), &c.storeCode, unlock)
+	err := c.scrub(guarded.Do(context.WithoutCancel(ctx), &c.storeCode, unlock))
 	if err != nil {
 		c.log.WarnContext(ctx, "wxphone: lock of the token store not released, it ends by itself", "within", lockLease, "error", err)
 	}
@@ -204,7 +239,7 @@ func (c *Cache) forget(ctx context.Context, refused string) {
 	if c.store.DeleteIf == nil {
 		return
 	}
-	err := guarded.Do(ctx, &c.storeCode, func(ctx context.Context) error { return c.store.DeleteIf(ctx, refused) })
+	err := c.scrub(guarded.Do(ctx, &c.storeCode, func(ctx context.Context) error { return c.store.DeleteIf(ctx, refused) }))
 	if err != nil {
 		c.log.WarnContext(ctx, "wxphone: refused access_token not deleted from the token store", "error", err)
 	}

@@ -127,18 +127,18 @@ func (a *account) Token(context.Context) (Token, error) {
 	return a.token(), nil
 }
 
-func (a *account) Force(context.Context) (Token, error) {
+func (a *account) Force(context.Context) (Token, bool, error) {
 	time.Sleep(a.asking)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.forced = append(a.forced, time.Now())
 	if a.forceErr != nil {
-		return Token{}, a.forceErr
+		return Token{}, true, a.forceErr
 	}
 	if !a.immortal {
 		a.n++
 	}
-	return a.token(), nil
+	return a.token(), true, nil
 }
 
 // token is called with mu.
@@ -444,20 +444,35 @@ func TestRefusedTokenIsNotTakenBackFromTheStore(t *testing.T) {
 	})
 }
 
+// Whose fetch does no harm waits two seconds for a dead holder. Classic tokens
+// wait for the lease, because a fetch would retire what the holder may have got.
 func TestOthersGoOnWhenTheHolderOfTheLockDies(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		source := &countingSource{life: 2 * time.Hour}
-		store := new(memoryStore)
-		_, ok, err := store.TryLock(t.Context(), lockLease)
-		require.NoError(t, err)
-		require.True(t, ok)
-		begin := time.Now()
-		callAll(t, fleet(4, Source{Token: source.Token}, store.store()), 20, "token-1")
-		assert.GreaterOrEqual(t, time.Since(begin), lockLease)
-		assert.Less(t, time.Since(begin), lockLease+time.Second)
-		assert.EqualValues(t, 1, source.fetches.Load())
-	})
+	for name, tt := range map[string]struct {
+		exclusive bool
+		wait      time.Duration
+		fetches   int32
+	}{
+		"harmless":  {false, lockPatience, 4},
+		"exclusive": {true, lockLease, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				source := &countingSource{life: 2 * time.Hour, insist: "token"}
+				store := new(memoryStore)
+				_, ok, err := store.TryLock(t.Context(), lockLease)
+				require.NoError(t, err)
+				require.True(t, ok)
+				begin := time.Now()
+				callAll(t, fleet(4, Source{Token: source.Token, Exclusive: tt.exclusive}, store.store()), 20, "token")
+				assert.GreaterOrEqual(t, time.Since(begin), tt.wait)
+				assert.Less(t, time.Since(begin), tt.wait+time.Second)
+				assert.LessOrEqual(t, source.fetches.Load(), tt.fetches)
+				assert.Equal(t, "token", store.stored().AccessToken, "saved for the others")
+			})
+		})
+	}
 }
 
 func TestLockThatNeverComesFreeEndsTheFlight(t *testing.T) {
@@ -466,7 +481,7 @@ func TestLockThatNeverComesFreeEndsTheFlight(t *testing.T) {
 		source := &countingSource{life: time.Hour}
 		store := &memoryStore{locked: time.Now().Add(time.Hour)}
 		begin := time.Now()
-		_, err := fleet(1, Source{Token: source.Token}, store.store())[0].Token(t.Context())
+		_, err := fleet(1, Source{Token: source.Token, Exclusive: true}, store.store())[0].Token(t.Context())
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorContains(t, err, "another process holds the lock")
 		assert.Equal(t, flightLimit, time.Since(begin))
@@ -491,7 +506,7 @@ func TestLockIsReleasedThoughTheFlightIsOver(t *testing.T) {
 		const begin = 25 * time.Second // which leaves the fetch less than it may take
 		source := &countingSource{life: time.Hour, delay: time.Hour}
 		store := &memoryStore{locked: time.Now().Add(begin)}
-		_, err := fleet(1, Source{Token: source.Token}, store.store())[0].Token(t.Context())
+		_, err := fleet(1, Source{Token: source.Token, Exclusive: true}, store.store())[0].Token(t.Context())
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		synctest.Wait()
 		assert.EqualValues(t, 1, source.fetches.Load())
@@ -503,9 +518,9 @@ func TestNothingIsForcedWhereTheSourceHasAnotherToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &countingSource{life: time.Hour}
-		cache := cacheOf(Source{Token: source.Token, Force: func(context.Context) (Token, error) {
+		cache := cacheOf(Source{Token: source.Token, Force: func(context.Context) (Token, bool, error) {
 			t.Error("forced")
-			return Token{}, errDown
+			return Token{}, true, errDown
 		}})
 		refuse(t, cache, accessToken(t, cache))
 		assert.Equal(t, "token-2", accessToken(t, cache))
@@ -573,9 +588,9 @@ func TestFailedForcedRefreshDoesNotFailTheFetch(t *testing.T) {
 						}
 						return Token{token, time.Now().Add(time.Hour)}, err
 					},
-					Force: func(context.Context) (Token, error) {
+					Force: func(context.Context) (Token, bool, error) {
 						forced.Add(1)
-						return Token{}, errDown
+						return Token{}, true, errDown
 					},
 				})
 				refuse(t, cache, accessToken(t, cache))
@@ -592,9 +607,9 @@ func TestForcedRefreshThatUsesUpTheFlightLeavesTheRefusedToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		source := &countingSource{life: time.Hour, insist: "old"}
-		cache := cacheOf(Source{Token: source.Token, Force: func(context.Context) (Token, error) {
+		cache := cacheOf(Source{Token: source.Token, Force: func(context.Context) (Token, bool, error) {
 			time.Sleep(flightLimit - forcePause/2)
-			return Token{}, errDown
+			return Token{}, true, errDown
 		}})
 		refuse(t, cache, accessToken(t, cache))
 		begin := time.Now()

@@ -194,18 +194,22 @@ func TestRefuse(t *testing.T) {
 		"one while another is borne with":      {another, "token", true},
 	} {
 		s := tt.before
-		assert.Equal(t, tt.want, s.refuse(noon, tt.refused), name)
+		assert.Equal(t, tt.want, s.refuse(noon, tt.refused, errSource), name)
 		if !tt.want {
 			assert.Equal(t, tt.before, s, name)
 			continue
 		}
 		assert.Equal(t, tt.refused, s.refused, name)
-		assert.Zero(t, s.token, name)
-		assert.Zero(t, s.refreshAt, name)
-		assert.Empty(t, s.handed, name)
+		assert.NotEqual(t, tt.refused, s.handed, name)
 		assert.Equal(t, tt.before.handedAt, s.handedAt, "%s: when it came is still told", name)
-		assert.Equal(t, fetch, s.ask(noon, false), name)
-		assert.False(t, s.refuse(noon, tt.refused), "%s: told once", name)
+		if tt.refused == tt.before.token.AccessToken {
+			assert.Zero(t, s.token, name)
+			assert.Zero(t, s.refreshAt, name)
+			assert.Equal(t, fetch, s.ask(noon, false), name)
+		} else {
+			assert.Equal(t, tt.before.token, s.token, "%s: the valid one stays", name)
+		}
+		assert.False(t, s.refuse(noon, tt.refused, errSource), "%s: told once", name)
 	}
 }
 
@@ -309,7 +313,7 @@ func TestAnyHistoryOfEvents(t *testing.T) {
 			h := &history{
 				t:      t,
 				random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // chooses a test
-				state:  state{shared: seed%2 == 0},
+				state:  state{shared: seed%2 == 0, exclusive: seed%3 == 0},
 				now:    noon,
 				steps:  steps,
 			}
@@ -461,11 +465,13 @@ func (h *history) token() Token {
 func (h *history) refuse() string {
 	s := &h.state
 	refused := []string{"", "unknown", s.handed, s.token.AccessToken, h.refused}[h.random.IntN(5)]
-	if !s.refuse(h.now, refused) {
+	if !s.refuse(h.now, refused, errSource) {
 		return "refusal ignored"
 	}
 	assert.NotEmpty(h.t, refused)
-	assert.Empty(h.t, s.token.AccessToken)
+	assert.NotEqual(h.t, refused, s.token.AccessToken)
+	assert.NotEqual(h.t, refused, s.handed)
+	assert.True(h.t, s.exclusive || !h.now.Before(s.retryAt), "a refusal ends a pause")
 	h.refused, h.insisted = refused, false
 	return "refused"
 }

@@ -57,6 +57,7 @@ func (s *Sender) exchange(ctx context.Context, req *Request, token string, index
 	x.alone = progress.alone || s.Hosts.silent[index].Load()
 	progress.SentAt = x.begun
 	answer, status, failed := x.run(ctx, last)
+	progress.sent = progress.sent || failed == nil || failed.httpStatus > 0 || failed.mayHaveTaken
 	if x.repeated() {
 		progress.note(&failure{err: errRepeated, answerLost: true})
 	}

@@ -106,10 +106,14 @@ type Progress struct {
 
 	exchanges int      // begun
 	retries   int      // used up
+	sent      bool     // one of them may have been written whole
 	alone     bool     // the next exchange has a connection of its own
 	taken     *failure // the one that may have come after the effect, or nil
 	first     *failure // of these
 }
+
+// Sent reports whether WeChat may have got any of the call's requests.
+func (p *Progress) Sent() bool { return p.sent }
 
 // note remembers a failure after which the effect may be done. One whose answer
 // was lost says more than one that says "busy".
