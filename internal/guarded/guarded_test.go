@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,4 +211,41 @@ func TestErrorsNameTheCodeThatWasCalled(t *testing.T) {
 		err = guarded.Do(ctx, &guarded.Code{Name: name}, func(context.Context) error { <-end; return nil })
 		require.EqualError(t, err, "wxphone: "+name+" does not answer: context canceled")
 	}
+}
+
+// A call that hangs keeps its goroutine. When sixteen do, no more are made.
+func TestCodeOfWhichManyCallsHangIsNotCalled(t *testing.T) {
+	t.Parallel()
+	code := &guarded.Code{Name: "the token store", Limit: time.Millisecond}
+	release := make(chan struct{})
+	var calls, returned atomic.Int32
+	hang := func(context.Context) error {
+		calls.Add(1)
+		<-release
+		returned.Add(1)
+		return nil
+	}
+	for range 16 {
+		require.ErrorIs(t, guarded.Do(context.Background(), code, hang), context.DeadlineExceeded)
+	}
+	require.EqualError(t, guarded.Do(context.Background(), code, hang), "wxphone: the token store does not answer: 16 calls of it hang")
+	assert.EqualValues(t, 16, calls.Load())
+
+	close(release)
+	require.Eventually(t, func() bool {
+		return guarded.Do(context.Background(), code, func(context.Context) error { return nil }) == nil
+	}, 5*time.Second, time.Millisecond, "it answers again")
+	assert.EqualValues(t, 16, calls.Load())
+}
+
+// An error of code inside is passed on as it is.
+func TestErrorOfNestedCodeIsReturnedAsItIs(t *testing.T) {
+	t.Parallel()
+	var inner error
+	err := guarded.Do(context.Background(), &guarded.Code{Name: "the outer"}, func(ctx context.Context) error {
+		inner = guarded.Do(ctx, &guarded.Code{Name: "the inner"}, func(context.Context) error { runtime.Goexit(); return nil })
+		return inner
+	})
+	require.Error(t, err)
+	assert.Equal(t, inner, err)
 }

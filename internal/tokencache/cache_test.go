@@ -789,3 +789,71 @@ func TestSourceThatPanicsWhenToldOfARefusalIsAnError(t *testing.T) {
 		assertNeverServed(t, cache, refused)
 	})
 }
+
+func TestFlightThatStartsOverHasTimeForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &rotatingSource{}
+		cache := source.cache()
+		refused := accessToken(t, cache)
+		time.Sleep(58*time.Minute + time.Second)
+		source.reading = 16 * time.Second
+		require.Equal(t, refused, accessToken(t, cache))
+		synctest.Wait()
+		refuse(t, cache, refused)
+		_, err := cache.Token(t.Context())
+		assert.NoError(t, err)
+		time.Sleep(time.Minute)
+	})
+}
+
+// A caller says by its deadline how long it can wait.
+func TestOnlyACallerWithTimeSitsOutAPause(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		limit time.Duration // 0 for none
+		want  time.Duration // how long the caller waits
+		fails bool
+	}{
+		"no deadline":          {0, 0, true},
+		"the pause is longer":  {time.Second, 0, true},
+		"the pause is shorter": {time.Second + 1, time.Second, false},
+		"much time":            {time.Hour, time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				source := &countingSource{life: time.Hour, err: errDown}
+				cache := counting(source)
+				_, err := cache.Token(t.Context())
+				require.ErrorIs(t, err, errDown)
+				source.set(nil, "")
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if tt.limit > 0 {
+					ctx, cancel = context.WithTimeout(ctx, tt.limit)
+				}
+				defer cancel()
+				begin := time.Now()
+				_, err = cache.Token(ctx)
+				assert.Equal(t, tt.fails, err != nil, "%v", err)
+				assert.Equal(t, tt.want, time.Since(begin))
+			})
+		})
+	}
+}
+
+func TestCallerWhoGivesUpDuringAPauseReturnsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cache := counting(&countingSource{life: time.Hour, err: errDown})
+		_, err := cache.Token(t.Context())
+		require.ErrorIs(t, err, errDown)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		time.AfterFunc(300*time.Millisecond, cancel)
+		begin := time.Now()
+		_, err = cache.Token(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, errDown, "why it waited")
+		assert.Equal(t, 300*time.Millisecond, time.Since(begin))
+	})
+}

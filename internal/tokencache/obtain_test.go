@@ -664,3 +664,54 @@ func assertFiveForcedRefreshesADay(t *testing.T, rest time.Duration) {
 	// And no flood: one plain fetch per 30 seconds in which it is refused.
 	assert.LessOrEqual(t, wechat.asked, int(length/bearWith)+10)
 }
+
+func TestSaveHasItsSecondThoughTheFetchWasSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		source := &countingSource{life: time.Hour, delay: 11500 * time.Millisecond}
+		memory := new(memoryStore)
+		store := memory.store()
+		store.Save = func(ctx context.Context, token Token) error {
+			select {
+			case <-time.After(900 * time.Millisecond):
+				return memory.Save(ctx, token)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		caches := fleet(2, Source{Token: source.Token, Exclusive: true}, store)
+		first := accessToken(t, caches[0])
+		assert.Equal(t, first, accessToken(t, caches[1]), "the other process retired the token")
+	})
+}
+
+// The errors of a user's store may quote the token that it was given.
+func TestErrorsOfTheStoreAndTheSourceTellNoToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const secret = "61_a-token-that-nobody-may-read"
+		quoting := func(what string) error { return fmt.Errorf("INSERT %q of %s: disk full", what, secret) }
+		var log strings.Builder
+		cache := New(Config{
+			Log: slog.New(slog.NewTextHandler(&log, nil)),
+			Source: Source{
+				Token: func(context.Context) (Token, error) {
+					return Token{AccessToken: secret, ExpiresAt: time.Now().Add(time.Hour)}, nil
+				},
+				Refused: func(context.Context, string) error { return quoting("refused") },
+			},
+			Store: Store{
+				Load:     func(context.Context) (Token, error) { return Token{}, ErrNotFound },
+				Save:     func(context.Context, Token) error { return quoting("save") },
+				DeleteIf: func(context.Context, string) error { return quoting("delete") },
+			},
+		})
+		token, err := cache.Token(t.Context())
+		require.NoError(t, err)
+		err = cache.Refused(t.Context(), token.AccessToken)
+		require.ErrorContains(t, err, "disk full")
+		assert.NotContains(t, err.Error(), secret)
+		assert.Contains(t, log.String(), "disk full")
+		assert.NotContains(t, log.String(), secret)
+	})
+}

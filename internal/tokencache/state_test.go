@@ -243,6 +243,8 @@ func TestUsable(t *testing.T) {
 		"expired":                   {state{}, dated("token", 0), false},
 		"refused":                   {state{refused: "token"}, dated("token", time.Hour), false},
 		"due for a refresh":         {state{token: dated("token", time.Hour)}, dated("token", time.Hour), false},
+		"older than the newest":     {state{newest: noon.Add(time.Hour)}, dated("token", time.Hour-1), false},
+		"as old as the newest":      {state{newest: noon.Add(time.Hour)}, dated("token", time.Hour), true},
 		"without a token or expiry": {state{}, Token{}, false},
 	} {
 		assert.Equal(t, tt.want, tt.state.usable(noon, tt.token), name)
@@ -267,6 +269,66 @@ func TestForce(t *testing.T) {
 	require.True(t, s.force(noon.Add(10*day)))
 	assert.Len(t, s.forces, 1, "all others are forgotten")
 	assert.True(t, s.force(noon.Add(10*day+30*time.Second)), "the gaps begin anew")
+}
+
+func TestForcedRefreshThatWasNeverSentIsTakenBack(t *testing.T) {
+	t.Parallel()
+	s := state{}
+	for range 2 * forcesPerDay {
+		require.True(t, s.force(noon))
+		s.unforce()
+	}
+	require.True(t, s.force(noon))
+	assert.False(t, s.force(noon), "the gap after one that was sent")
+}
+
+// The wall clock goes on while a machine is suspended, the monotonic one does
+// not: a token that expired in the meantime must not look fresh.
+func TestExpiryIsKeptAsWallTime(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s := state{}
+	s.arrived(now, Token{AccessToken: "token", ExpiresAt: now.Add(time.Hour)})
+	for name, at := range map[string]time.Time{"expiry": s.token.ExpiresAt, "refresh": s.refreshAt, "newest": s.newest} {
+		assert.NotContains(t, at.String(), "m=", name)
+	}
+	assert.Equal(t, fetch, s.ask(now.Round(0).Add(2*time.Hour), false))
+}
+
+func TestFailuresOfTheStoreDoNotLengthenThePause(t *testing.T) {
+	t.Parallel()
+	s := state{}
+	at := noon
+	for range 10 {
+		s.storeFailed(at, errSource)
+		assert.Equal(t, at.Add(firstPause), s.retryAt)
+		at = at.Add(firstPause)
+		require.Equal(t, fetch, s.ask(at, false))
+	}
+	s.failed(at, errSource)
+	assert.Equal(t, at.Add(firstPause), s.retryAt, "the source's first failure")
+}
+
+func TestRefusalEndsAPauseButForTokensThatFightEachOther(t *testing.T) {
+	t.Parallel()
+	at := noon
+	harmless := state{token: dated("token", time.Hour), failures: 5, retryAt: noon.Add(time.Minute)}
+	require.True(t, harmless.refuse(at, "token", errSource))
+	assert.Equal(t, fetch, harmless.ask(at, false))
+
+	fighting := state{exclusive: true}
+	for i, gap := range []time.Duration{0, 5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 2 * time.Minute, 2 * time.Minute} {
+		token := fmt.Sprint("token-", i)
+		fighting.arrived(at, Token{token, at.Add(time.Hour)})
+		require.True(t, fighting.refuse(at, token, errSource))
+		assert.Equal(t, at.Add(gap), fighting.retryAt, "refusal %d", i+1)
+		assert.Equal(t, gap == 0, fighting.ask(at, false) == fetch)
+		at = at.Add(gap)
+	}
+	at = at.Add(fightIsOver)
+	fighting.arrived(at, Token{"token", at.Add(time.Hour)})
+	require.True(t, fighting.refuse(at, "token", errSource))
+	assert.Equal(t, fetch, fighting.ask(at, false), "the fight is over")
 }
 
 func TestRefreshTime(t *testing.T) {
