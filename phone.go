@@ -133,11 +133,6 @@ type phoneOptions struct {
 	openID string
 }
 
-type phoneAnswer struct {
-	wire.Status
-	PhoneInfo wire.Phone `json:"phone_info"`
-}
-
 func newPhoneOptions(opts []PhoneOption) (phoneOptions, error) {
 	if len(opts) == 0 {
 		return phoneOptions{}, nil
@@ -199,12 +194,12 @@ func (c *Client) GetPhoneNumber(ctx context.Context, code string, opts ...PhoneO
 		OneTime:   code,
 		Effect:    consumedCode,
 		Secured:   true,
-		NewAnswer: func() wire.Answer { return new(phoneAnswer) },
+		NewAnswer: func() wire.Answer { return new(wire.PhoneAnswer) },
 	})
 	if err != nil {
 		return nil, err
 	}
-	return c.ownPhoneInfo(pathGetUserPhoneNumber, &answer.(*phoneAnswer).PhoneInfo)
+	return c.ownPhoneInfo(pathGetUserPhoneNumber, &answer.(*wire.PhoneAnswer).PhoneInfo)
 }
 
 // ownPhoneInfo refuses an answer without a number or for another app. A

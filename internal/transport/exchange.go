@@ -106,6 +106,7 @@ type exchange struct {
 	ctx   exchangeContext
 	// The values of headers that a transport of the user's may write to.
 	userAgent, contentType [1]string
+	reader                 bytes.Reader // of the body, the first time
 
 	wait wait // for a connection
 
@@ -149,7 +150,10 @@ func newExchange(s *Sender, req *Request, token string, index int) *exchange {
 	}
 	x.userAgent[0], x.contentType[0] = userAgent, "application/json"
 	x.trace = httptrace.ClientTrace{
-		GetConn: x.onWanted, TLSHandshakeDone: x.onHandshake, GotConn: x.onGot, WroteRequest: x.onWritten,
+		GetConn: x.onWanted, GotConn: x.onGot, WroteRequest: x.onWritten,
+	}
+	if s.HTTP.standard {
+		x.trace.TLSHandshakeDone = x.onHandshake
 	}
 	return x
 }
@@ -324,7 +328,8 @@ func (x *exchange) httpRequest(ctx context.Context) *http.Request {
 	// with 412.
 	httpReq.ContentLength = int64(len(x.body))
 	httpReq.GetBody = x.newBody
-	httpReq.Body, _ = x.newBody()
+	x.reader.Reset(x.body)
+	httpReq.Body = io.NopCloser(&x.reader)
 	return httpReq
 }
 
@@ -337,8 +342,8 @@ func (x *exchange) traced(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(&x.ctx, &x.trace)
 }
 
-// newBody returns a reader that net/http knows to be in memory: it then sends
-// headers and body in one piece.
+// newBody returns a reader of a type that net/http knows to be in memory: it
+// then sends headers and body in one piece.
 func (x *exchange) newBody() (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(x.body)), nil
 }

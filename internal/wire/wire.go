@@ -123,6 +123,9 @@ var ErrNotAnswer = errors.New("not a WeChat JSON answer")
 // Decode reads body into answer, which must be fresh. It returns
 // [ErrNotAnswer] unless body is one JSON object with a sound errcode, or none.
 func Decode(body []byte, answer Answer) error {
+	if plain, ok := answer.(plainReader); ok && plain.readPlain(body) {
+		return nil
+	}
 	trimmed := bytes.TrimLeft(bytes.TrimPrefix(body, []byte(byteOrderMark)), " \t\r\n")
 	if len(trimmed) == 0 || trimmed[0] != '{' {
 		return ErrNotAnswer
