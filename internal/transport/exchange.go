@@ -204,12 +204,19 @@ func (x *exchange) onGot(info httptrace.GotConnInfo) {
 	if x.wait.allowed == 0 {
 		return
 	}
-	if !x.waiters.got(x) && info.Conn != nil {
+	if !x.waiters.got(x) && ownConn(info.Conn) {
 		// The exchange was moved on a moment ago, and net/http would send the
 		// request on this connection all the same.
 		_ = info.Conn.Close()
 		x.closed.Store(true)
 	}
+}
+
+// ownConn reports whether conn carries one request at a time. HTTP/2 puts many
+// on one.
+func ownConn(conn net.Conn) bool {
+	secure, ok := conn.(*tls.Conn)
+	return conn != nil && (!ok || secure.ConnectionState().NegotiatedProtocol != "h2")
 }
 
 func (x *exchange) onWritten(info httptrace.WroteRequestInfo) {
