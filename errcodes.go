@@ -35,7 +35,7 @@ var secretInvalid = meaning{KindMisconfigured, []error{ErrSecretInvalid},
 
 func (e *APIError) meaning() meaning {
 	known := meanings[e.Code]
-	if known.kind == KindCodeRejected && (e.Endpoint == pathCode2Session || e.Endpoint == pathComponentCode2Session) {
+	if known.kind == KindCodeRejected && e.isOfLogin() {
 		known.advice = "let the mini-program call wx.login again and send its code; a code lives 5 minutes and works once"
 	}
 	// The token APIs take no token, so there 40001 is about the secret.
@@ -46,6 +46,11 @@ func (e *APIError) meaning() meaning {
 		}
 	}
 	return known
+}
+
+// isOfLogin reports whether e is the answer to a code of wx.login.
+func (e *APIError) isOfLogin() bool {
+	return e.Endpoint == pathCode2Session || e.Endpoint == pathComponentCode2Session
 }
 
 // Reactions that several errcodes share.

@@ -12,108 +12,152 @@ import (
 // nil, 400 for what the client sent wrong, 401 for a stale session, 403 for a
 // blocked user or a forged push, 429 for a rate limit, 500 for what the owner
 // must mend, 502 and 503 for WeChat's failures, 503 for a cancelled call and
-// 504 for a deadline. Where err wraps several errors the first one counts. An error that this package does not know is a
-// 500.
+// 504 for a deadline. Where err wraps several errors the first one counts. An error that
+// this package does not know is a 500.
 func HTTPStatus(err error) int {
 	if err == nil {
 		return http.StatusOK
 	}
-	if status := statusInTree(err); status != 0 {
-		return status
+	if r := replyInTree(err); r.decides() {
+		return r.status
 	}
 	return http.StatusInternalServerError
 }
 
-// statusInTree returns the status of the first error that decides in err's
-// tree, in the order in which errors.As walks it, or 0.
-func statusInTree(err error) int {
-	if status := ownStatus(err); status != 0 {
-		return status
+// Step is what a mini-program should do next. It is a word for a handler's
+// JSON: {"step": "tap_again"}.
+type Step string
+
+// The steps that [NextStep] tells.
+const (
+	// StepDone is a success: there is nothing to do.
+	StepDone Step = "done"
+	// StepSendAgain is a failure that may pass. The mini-program may send the
+	// same request, with the same code, once more in a moment.
+	StepSendAgain Step = "send_again"
+	// StepTapAgain is a code, or encryptedData, that is of no use. The user
+	// must tap the button again.
+	StepTapAgain Step = "tap_again"
+	// StepLogIn is a session that is over, or that a login code did not lead
+	// to. The mini-program must call wx.login and send its code; after that the
+	// user must tap the button.
+	StepLogIn Step = "log_in"
+	// StepStop is a failure that the user can do nothing about.
+	StepStop Step = "stop"
+)
+
+// NextStep returns what the mini-program should do after a call of this
+// package that returned err: [StepDone] for nil, and [StepStop] for an error
+// that this package does not know. Where err wraps several errors the one that
+// [HTTPStatus] goes by counts.
+func NextStep(err error) Step {
+	if err == nil {
+		return StepDone
+	}
+	if r := replyInTree(err); r.decides() {
+		return r.step
+	}
+	return StepStop
+}
+
+// reply is what a handler answers an error with. The zero value is that of an
+// error which does not decide.
+type reply struct {
+	status int
+	step   Step
+}
+
+func (r reply) decides() bool { return r.status != 0 }
+
+// replyInTree returns the reply of the first error that decides in err's tree,
+// in the order in which errors.As walks it.
+func replyInTree(err error) reply {
+	if r := ownReply(err); r.decides() {
+		return r
 	}
 	switch wrapper := err.(type) { //nolint:errorlint // this is the walk
 	case interface{ Unwrap() error }:
 		if inner := wrapper.Unwrap(); inner != nil {
-			return statusInTree(inner)
+			return replyInTree(inner)
 		}
 	case interface{ Unwrap() []error }:
 		for _, inner := range wrapper.Unwrap() {
 			if inner == nil {
 				continue
 			}
-			if status := statusInTree(inner); status != 0 {
-				return status
+			if r := replyInTree(inner); r.decides() {
+				return r
 			}
 		}
 	}
-	return 0
+	return reply{}
 }
 
-// ownStatus returns the status that err itself stands for, without what it
-// wraps, or 0.
-func ownStatus(err error) int {
-	switch e := err.(type) { //nolint:errorlint // statusInTree unwraps
+// ownReply returns the reply that err itself stands for, without what it wraps.
+func ownReply(err error) reply {
+	switch e := err.(type) { //nolint:errorlint // replyInTree unwraps
 	case *APIError:
-		return e.Kind().httpStatus()
+		return e.reply()
 	case *ResponseError:
 		if e.HTTPStatus == http.StatusTooManyRequests {
-			return KindRateLimited.httpStatus()
+			return KindRateLimited.reply()
 		}
-		return http.StatusBadGateway
+		return reply{http.StatusBadGateway, StepSendAgain}
 	case *url.Error:
-		return networkStatus(e)
+		return networkReply(e)
 	}
-	for _, row := range statusOfErrors {
-		if err == row.err { //nolint:errorlint // statusInTree unwraps
-			return row.status
+	for _, row := range repliesToErrors {
+		if err == row.err { //nolint:errorlint // replyInTree unwraps
+			return row.reply
 		}
 	}
-	if network, ok := err.(net.Error); ok { //nolint:errorlint // statusInTree unwraps
-		return networkStatus(network)
+	if network, ok := err.(net.Error); ok { //nolint:errorlint // replyInTree unwraps
+		return networkReply(network)
 	}
-	return 0
+	return reply{}
 }
 
-// statusOfErrors has the errors that stand for a status by themselves. Those
+// repliesToErrors has the errors that stand for a reply by themselves. Those
 // that an APIError matches are here for stubs of a Client in users' tests.
-var statusOfErrors = []struct {
-	err    error
-	status int
+var repliesToErrors = []struct {
+	err   error
+	reply reply
 }{
-	{ErrInvalidArgument, http.StatusBadRequest},
-	{ErrDecrypt, http.StatusBadRequest},
-	{ErrWatermarkExpired, http.StatusBadRequest},
-	{errPushForged, http.StatusForbidden},
-	{ErrPush, http.StatusBadRequest},
-	{ErrWatermark, http.StatusBadGateway},
-	{ErrNoPhoneNumber, http.StatusBadGateway},
-	{ErrAPISecurity, http.StatusInternalServerError},
+	{ErrInvalidArgument, reply{http.StatusBadRequest, StepStop}},
+	{ErrDecrypt, reply{http.StatusBadRequest, StepTapAgain}},
+	{ErrWatermarkExpired, reply{http.StatusBadRequest, StepTapAgain}},
+	{errPushForged, reply{http.StatusForbidden, StepStop}},
+	{ErrPush, reply{http.StatusBadRequest, StepStop}},
+	{ErrWatermark, reply{http.StatusBadGateway, StepStop}},
+	{ErrNoPhoneNumber, reply{http.StatusBadGateway, StepStop}},
+	{ErrAPISecurity, reply{http.StatusInternalServerError, StepStop}},
 
-	{ErrCodeInvalid, KindCodeRejected.httpStatus()},
-	{ErrCodeUsed, KindCodeRejected.httpStatus()},
-	{ErrSessionExpired, KindSessionExpired.httpStatus()},
-	{ErrUserBlocked, KindUserBlocked.httpStatus()},
-	{ErrRateLimited, KindRateLimited.httpStatus()},
-	{ErrQuotaExhausted, KindQuotaExhausted.httpStatus()},
-	{ErrSystemBusy, KindTransient.httpStatus()},
-	{ErrAccessToken, KindTokenRejected.httpStatus()},
-	{ErrAppIDMismatch, KindMisconfigured.httpStatus()},
-	{ErrSecretInvalid, KindMisconfigured.httpStatus()},
-	{ErrIPNotAllowed, KindMisconfigured.httpStatus()},
-	{ErrUnauthorized, KindMisconfigured.httpStatus()},
+	{ErrCodeInvalid, KindCodeRejected.reply()},
+	{ErrCodeUsed, KindCodeRejected.reply()},
+	{ErrSessionExpired, KindSessionExpired.reply()},
+	{ErrUserBlocked, KindUserBlocked.reply()},
+	{ErrRateLimited, KindRateLimited.reply()},
+	{ErrQuotaExhausted, KindQuotaExhausted.reply()},
+	{ErrSystemBusy, KindTransient.reply()},
+	{ErrAccessToken, KindTokenRejected.reply()},
+	{ErrAppIDMismatch, KindMisconfigured.reply()},
+	{ErrSecretInvalid, KindMisconfigured.reply()},
+	{ErrIPNotAllowed, KindMisconfigured.reply()},
+	{ErrUnauthorized, KindMisconfigured.reply()},
 
-	{context.Canceled, http.StatusServiceUnavailable},
-	{context.DeadlineExceeded, http.StatusGatewayTimeout},
+	{context.Canceled, reply{http.StatusServiceUnavailable, StepSendAgain}},
+	{context.DeadlineExceeded, reply{http.StatusGatewayTimeout, StepSendAgain}},
 }
 
-// networkStatus tells a cancelled call, a timeout and any other failure apart.
-func networkStatus(err net.Error) int {
+// networkReply tells a cancelled call, a timeout and any other failure apart.
+func networkReply(err net.Error) reply {
 	switch {
 	case errors.Is(err, context.Canceled):
-		return http.StatusServiceUnavailable
+		return reply{http.StatusServiceUnavailable, StepSendAgain}
 	case isTimeout(err):
-		return http.StatusGatewayTimeout
+		return reply{http.StatusGatewayTimeout, StepSendAgain}
 	default:
-		return http.StatusBadGateway
+		return reply{http.StatusBadGateway, StepSendAgain}
 	}
 }
 
@@ -131,22 +175,36 @@ func isTimeout(err error) bool {
 	return false
 }
 
-// httpStatus is the row of HTTPStatus for an errcode of kind k.
-func (k ErrorKind) httpStatus() int {
+// reply is that of the error's kind, but that a refused login code asks for
+// another login.
+func (e *APIError) reply() reply {
+	r := e.Kind().reply()
+	if r.step == StepTapAgain && e.isOfLogin() {
+		r.step = StepLogIn
+	}
+	return r
+}
+
+// reply is what an errcode of kind k is answered with.
+func (k ErrorKind) reply() reply {
 	switch k {
-	case KindCodeRejected, KindInvalidRequest:
-		return http.StatusBadRequest
+	case KindCodeRejected:
+		return reply{http.StatusBadRequest, StepTapAgain}
+	case KindInvalidRequest:
+		return reply{http.StatusBadRequest, StepStop}
 	case KindSessionExpired:
-		return http.StatusUnauthorized
+		return reply{http.StatusUnauthorized, StepLogIn}
 	case KindUserBlocked:
-		return http.StatusForbidden
+		return reply{http.StatusForbidden, StepStop}
 	case KindRateLimited:
-		return http.StatusTooManyRequests
+		return reply{http.StatusTooManyRequests, StepSendAgain}
 	case KindMisconfigured, KindPlatform:
-		return http.StatusInternalServerError
-	case KindTransient, KindTokenRejected, KindQuotaExhausted:
-		return http.StatusServiceUnavailable
+		return reply{http.StatusInternalServerError, StepStop}
+	case KindTransient, KindTokenRejected:
+		return reply{http.StatusServiceUnavailable, StepSendAgain}
+	case KindQuotaExhausted:
+		return reply{http.StatusServiceUnavailable, StepStop}
 	default:
-		return http.StatusBadGateway
+		return reply{http.StatusBadGateway, StepStop}
 	}
 }
