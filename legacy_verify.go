@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -108,4 +109,40 @@ func (c *Client) VerifyPhoneNumber(ctx context.Context, key SessionKey, encrypte
 		return nil, errDecrypt
 	}
 	return c.DecryptPhoneNumber(key, encryptedData, iv)
+}
+
+// RevealPhoneNumber is [Client.VerifyPhoneNumber] for a session that may be
+// over. If the data does not decrypt, it asks WeChat with
+// [Client.CheckSessionKey] whose fault that is. If the session_key is stale,
+// the error matches [ErrSessionExpired], and the mini-program must log in
+// before the next tap. If the key is good, the error is [ErrDecrypt], and
+// another tap is enough. If WeChat cannot be asked, the error is why not, and
+// wraps ErrDecrypt after it.
+//
+// It costs one request, and a second one where the data does not decrypt.
+func (c *Client) RevealPhoneNumber(ctx context.Context, s *Session, encryptedData, iv string) (*PhoneInfo, error) {
+	if err := c.check(ctx); err != nil {
+		return nil, err
+	}
+	switch {
+	case s == nil:
+		return nil, invalid("session", "is nil")
+	case s.OpenID == "":
+		return nil, invalid("session", "has no openid")
+	case s.SessionKey == "":
+		return nil, invalid("session", "has no session_key; a Session that was kept as JSON has lost it")
+	}
+	phone, err := c.VerifyPhoneNumber(ctx, s.SessionKey, encryptedData, iv)
+	if !errors.Is(err, ErrDecrypt) {
+		return phone, err
+	}
+	stale := c.CheckSessionKey(ctx, s.OpenID, s.SessionKey)
+	switch {
+	case stale == nil:
+		return nil, err
+	case errors.Is(stale, ErrSessionExpired):
+		return nil, stale
+	default:
+		return nil, fmt.Errorf("%w; it was asked because of: %w", stale, err)
+	}
 }

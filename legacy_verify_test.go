@@ -3,6 +3,7 @@
 package wxphone_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -207,5 +208,101 @@ func TestWatermarkAge(t *testing.T) {
 				require.NoError(t, err, "without a limit any age is taken")
 			})
 		})
+	}
+}
+
+func TestUndecryptedDataIsToldFromAStaleSession(t *testing.T) {
+	t.Parallel()
+	const checkSessionPath = "/wxa/checksession"
+	tests := map[string]struct {
+		spoil  func(s *wxphonetest.Server, session *wxphone.Session) (encryptedData, iv string)
+		want   error
+		also   error
+		status int
+		step   wxphone.Step
+		asked  int
+	}{
+		"sound": {spoil: func(*wxphonetest.Server, *wxphone.Session) (string, string) { return "", "" }, status: 200, step: wxphone.StepDone},
+		"stale session": {
+			spoil: func(s *wxphonetest.Server, _ *wxphone.Session) (string, string) {
+				s.RotateSessionKey("o-1")
+				return s.Encrypt("o-1", aPhone)
+			},
+			want: wxphone.ErrSessionExpired, status: 401, step: wxphone.StepLogIn, asked: 1,
+		},
+		"data older than the session": {
+			spoil: func(s *wxphonetest.Server, session *wxphone.Session) (string, string) {
+				s.RotateSessionKey("o-1")
+				session.SessionKey = s.SessionKey("o-1")
+				return "", ""
+			},
+			want: wxphone.ErrDecrypt, status: 400, step: wxphone.StepTapAgain, asked: 1,
+		},
+		"WeChat cannot be asked": {
+			spoil: func(s *wxphonetest.Server, _ *wxphone.Session) (string, string) {
+				s.RotateSessionKey("o-1")
+				s.FailNext(checkSessionPath, 45011, "", 1)
+				return s.Encrypt("o-1", aPhone)
+			},
+			want: wxphone.ErrRateLimited, also: wxphone.ErrDecrypt, status: 429, step: wxphone.StepSendAgain, asked: 1,
+		},
+		"WeChat cannot be asked about the data": {
+			spoil: func(s *wxphonetest.Server, _ *wxphone.Session) (string, string) {
+				s.FailNext(checkEncryptedPath, 45009, "", 1)
+				return "", ""
+			},
+			want: wxphone.ErrQuotaExhausted, status: 503, step: wxphone.StepStop,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := wxphonetest.NewServer(t)
+				client := server.NewClient()
+				session, err := client.Code2Session(t.Context(), server.IssueLoginCode("o-1"))
+				require.NoError(t, err)
+				older, olderIV := server.Encrypt("o-1", aPhone)
+				encryptedData, iv := tt.spoil(server, session)
+				if encryptedData == "" {
+					encryptedData, iv = older, olderIV
+				}
+				phone, err := client.RevealPhoneNumber(t.Context(), session, encryptedData, iv)
+				if tt.want == nil {
+					require.NoError(t, err)
+					assert.Equal(t, aPhone.PhoneNumber, phone.PhoneNumber)
+				} else {
+					require.ErrorIs(t, err, tt.want)
+					assert.Nil(t, phone)
+				}
+				assert.Equal(t, tt.want == wxphone.ErrDecrypt || tt.also != nil, errors.Is(err, wxphone.ErrDecrypt)) //nolint:errorlint // identity
+				assert.Equal(t, tt.status, wxphone.HTTPStatus(err))
+				assert.Equal(t, tt.step, wxphone.NextStep(err))
+				assert.Equal(t, tt.asked, server.Requests(checkSessionPath), "WeChat is asked about the session only if it matters")
+			})
+		})
+	}
+}
+
+func TestRevealPhoneNumberRefusesWhatCannotBeRight(t *testing.T) {
+	t.Parallel()
+	client := answering(t, http.StatusOK, success)
+	session := wxphone.Session{OpenID: "o-1", SessionKey: "tiihtNczf5v6AKRyjwEUhQ=="}
+	noOpenID, noKey := session, session
+	noOpenID.OpenID, noKey.SessionKey = "", ""
+	for name, tt := range map[string]struct {
+		client            *wxphone.Client
+		session           *wxphone.Session
+		encryptedData, iv string
+	}{
+		"Client":                     {nil, &session, "data", "iv"},
+		"session is nil":             {client, nil, "data", "iv"},
+		"session has no openid":      {client, &noOpenID, "data", "iv"},
+		"session has no session_key": {client, &noKey, "data", "iv"},
+		"encryptedData":              {client, &session, "", "iv"},
+		"iv":                         {client, &session, "data", ""},
+	} {
+		_, err := tt.client.RevealPhoneNumber(t.Context(), tt.session, tt.encryptedData, tt.iv)
+		assertInvalid(t, err, name)
 	}
 }
