@@ -55,6 +55,33 @@ func BenchmarkGetPhoneNumber(b *testing.B) {
 	}
 }
 
+// BenchmarkGetPhoneNumberUnmerged is GetPhoneNumber without the merging of
+// calls with the same code, which must cost next to nothing.
+func BenchmarkGetPhoneNumberUnmerged(b *testing.B) {
+	client := newBenchClient(b)
+	ctx := context.Background()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i++ {
+		info, err := client.RedeemUnmerged(ctx, someCode)
+		if err != nil || info.PurePhoneNumber != "13800000000" {
+			b.Fatal(info, err)
+		}
+	}
+}
+
+// BenchmarkRememberedPhoneNumber is a repeat within the window.
+func BenchmarkRememberedPhoneNumber(b *testing.B) {
+	client := sendingThrough(b, inMemory{}, wxphone.WithDuplicateWindow(time.Hour))
+	ctx := context.Background()
+	b.ReportAllocs()
+	for i := 0; i < b.N; i++ {
+		if _, err := client.GetPhoneNumber(ctx, someCode); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // BenchmarkGetPhoneNumberBare is the least that a caller could write by hand:
 // no retries, no checks, no redaction.
 func BenchmarkGetPhoneNumberBare(b *testing.B) {
@@ -138,22 +165,22 @@ func BenchmarkConcurrentCallers(b *testing.B) {
 	client, err := wxphone.New(someAppID, "", wxphone.WithTokenSource(fixedToken(someToken)),
 		wxphone.WithHTTPClient(httpClient), wxphone.WithBaseURL(server.URL))
 	require.NoError(b, err)
-	jobs := make(chan struct{})
+	jobs := make(chan string) // a code each: calls with the same one would be merged
 	var group sync.WaitGroup
 	b.ResetTimer()
 	for range callers {
 		group.Add(1)
 		go func() {
 			defer group.Done()
-			for range jobs {
-				if _, err := client.GetPhoneNumber(context.Background(), someCode); err != nil {
+			for code := range jobs {
+				if _, err := client.GetPhoneNumber(context.Background(), code); err != nil {
 					b.Error(err)
 				}
 			}
 		}()
 	}
 	for i := 0; i < b.N; i++ {
-		jobs <- struct{}{}
+		jobs <- fmt.Sprintf("%064x", i)
 	}
 	close(jobs)
 	group.Wait()

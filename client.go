@@ -20,6 +20,8 @@ type Client struct { //nolint:recvcheck // Format has a value receiver, so that 
 
 	component *Component // of a mini-program that a platform calls for, or nil
 
+	duplicates *duplicates
+
 	watermarkMaxAge time.Duration // 0 for no limit
 }
 
@@ -53,6 +55,7 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 		account: &account{appID: appID, secret: secret},
 		api:     &api{sender: o.sender(appID), maxRetries: o.maxRetries},
 
+		duplicates:      o.duplicates(appID),
 		watermarkMaxAge: o.watermarkMaxAge,
 	}
 	c.api.tokens = o.tokenSource(c.api.sender, c.account)

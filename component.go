@@ -140,6 +140,7 @@ func (c *Component) Client(authorizerAppID string, tokens RefreshTokens, opts ..
 		api:       own,
 		component: c.through(own),
 
+		duplicates:      o.duplicates(authorizerAppID),
 		watermarkMaxAge: o.watermarkMaxAge,
 	}
 	source := &authorizerSource{platform: client.component, appID: authorizerAppID, refreshTokens: tokens, log: o.log}

@@ -28,6 +28,8 @@ type options struct {
 	log        *slog.Logger
 	observe    func(context.Context, Call)
 
+	duplicateWindow time.Duration  // 0 to remember nothing
+	duplicateStore  DuplicateStore // nil for this process alone
 	watermarkMaxAge time.Duration
 	security        *apisec.Scheme // nil without API security
 }
@@ -63,6 +65,8 @@ func (o *options) conflict() error {
 		return invalid("WithoutAccessToken", "excludes WithTokenSource")
 	case o.classic && o.tokenless:
 		return invalid("WithoutAccessToken", "excludes WithClassicToken")
+	case o.duplicateStore != nil && o.duplicateWindow == 0:
+		return invalid("WithDuplicateStore", "needs WithDuplicateWindow")
 	}
 	return nil
 }

@@ -169,6 +169,13 @@ func WithOpenID(openid string) PhoneOption {
 // is replaced. If WeChat then says that the code was used, the error wraps the
 // first failure too, and the first attempt may have consumed the code.
 //
+// Calls with the same code (and the same openid) at the same time are one
+// redemption: one of them asks WeChat, and the others wait, each on its own
+// ctx, and get the same result. If the one gives up because its ctx ends, the
+// next takes over. [WithDuplicateWindow] extends this to calls that come
+// later, and [WithDuplicateStore] to other processes. Code2Session and
+// GetPhoneNumberByCloudID are not merged.
+//
 // The error matches [ErrCodeInvalid] when the user has to tap again,
 // [ErrNoPhoneNumber] or [ErrWatermark] when WeChat's answer holds no number or
 // is for another app, [ErrInvalidArgument] when nothing was sent; otherwise it
@@ -177,21 +184,32 @@ func WithOpenID(openid string) PhoneOption {
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/phone-number/getPhoneNumber.html
 func (c *Client) GetPhoneNumber(ctx context.Context, code string, opts ...PhoneOption) (*PhoneInfo, error) {
-	if err := c.check(ctx); err != nil {
-		return nil, err
-	}
-	if strings.TrimSpace(code) == "" {
-		return nil, invalid("code", "is empty")
-	}
-	o, err := newPhoneOptions(opts)
+	key, err := c.redemptionKey(ctx, code, opts)
 	if err != nil {
 		return nil, err
 	}
+	return c.redeemOnce(ctx, key)
+}
+
+// redemptionKey checks the arguments of GetPhoneNumber.
+func (c *Client) redemptionKey(ctx context.Context, code string, opts []PhoneOption) (redemptionKey, error) {
+	if err := c.check(ctx); err != nil {
+		return redemptionKey{}, err
+	}
+	if strings.TrimSpace(code) == "" {
+		return redemptionKey{}, invalid("code", "is empty")
+	}
+	o, err := newPhoneOptions(opts)
+	return redemptionKey{code: code, openID: o.openID}, err
+}
+
+// redeem asks WeChat for the number that a code stands for.
+func (c *Client) redeem(ctx context.Context, key redemptionKey) (*PhoneInfo, error) {
 	answer, err := c.api.call(ctx, &transport.Request{
 		Method:    http.MethodPost,
 		Path:      pathGetUserPhoneNumber,
-		Body:      wire.Object("code", code, "openid", o.openID),
-		OneTime:   code,
+		Body:      wire.Object("code", key.code, "openid", key.openID),
+		OneTime:   key.code,
 		Effect:    consumedCode,
 		Secured:   true,
 		NewAnswer: func() wire.Answer { return new(wire.PhoneAnswer) },

@@ -86,7 +86,8 @@ func (a *arena) drive(callers int, length time.Duration) (turn, error) {
 		err       error
 	)
 	start := time.Now()
-	for range callers {
+	for caller := range callers {
+		code := fmt.Sprintf("%064x", caller)
 		group.Add(1)
 		go func() {
 			defer group.Done()
@@ -94,7 +95,7 @@ func (a *arena) drive(callers int, length time.Duration) (turn, error) {
 			var failed error
 			for failed == nil && time.Since(start) < length {
 				begin := time.Now()
-				failed = phoneOnce(a.contender)
+				failed = redeemOnce(a.contender, code)
 				own = append(own, float64(time.Since(begin).Nanoseconds()))
 			}
 			mu.Lock()

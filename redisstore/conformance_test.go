@@ -35,3 +35,13 @@ func TestStoreKeepsTheContract(t *testing.T) {
 		})
 	}
 }
+
+func TestStoreOfDuplicatesKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	onEachServer(t, func(t *testing.T, server *redis.Options) {
+		wxphonetest.TestDuplicateStore(t, func(t *testing.T) wxphone.DuplicateStore {
+			return newStore(t, newClient(t, server),
+				redisstore.WithEncryptionKey(key('k')), redisstore.WithKeyPrefix(newPrefix(t, server)))
+		})
+	})
+}

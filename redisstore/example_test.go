@@ -127,3 +127,27 @@ func Example_sharedClient() {
 	fmt.Println(client, err)
 	// Output: wxphone.Client(wx0123456789abcdef) <nil>
 }
+
+// mergingClient answers a code that comes in again within five minutes, at
+// whichever process, without asking WeChat.
+func mergingClient(rdb redis.UniversalClient, appID, secret string) (*wxphone.Client, error) {
+	store, err := redisstore.New(rdb)
+	if err != nil {
+		return nil, err
+	}
+	return wxphone.New(appID, secret,
+		wxphone.WithDuplicateWindow(5*time.Minute),
+		wxphone.WithDuplicateStore(store))
+}
+
+// A Client is made without asking WeChat or Redis.
+func Example_mergingClient() {
+	rdb := redis.NewClient(&redis.Options{
+		Addr:                  "127.0.0.1:6379",
+		ContextTimeoutEnabled: true, // a Redis that hangs is given up in time
+	})
+	defer rdb.Close()
+	client, err := mergingClient(rdb, "wx0123456789abcdef", "secret")
+	fmt.Println(client, err)
+	// Output: wxphone.Client(wx0123456789abcdef) <nil>
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
@@ -65,4 +66,51 @@ func TestFleetWithClassicTokensFetchesOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Two processes in miniature, which are given the same code: by ten requests at
+// the same time and two later ones.
+func TestFleetRedeemsACodeOnce(t *testing.T) {
+	t.Parallel()
+	onEachServer(t, func(t *testing.T, server *redis.Options) {
+		const endpoint = "/wxa/business/getuserphonenumber"
+		wechat := wxphonetest.NewServer(t)
+		wechat.SetLatency(endpoint, 300*time.Millisecond)
+		prefix := newPrefix(t, server)
+		fleet := make([]*wxphone.Client, 2)
+		for i := range fleet {
+			store := newStore(t, newClient(t, server), redisstore.WithKeyPrefix(prefix))
+			fleet[i] = wechat.NewClient(wxphone.WithDuplicateWindow(time.Minute), wxphone.WithDuplicateStore(store))
+		}
+		code := wechat.IssueCode(somebody)
+		redeem := func(calls int) {
+			var group sync.WaitGroup
+			for i := range calls {
+				group.Add(1)
+				go func() {
+					defer group.Done()
+					ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+					defer cancel()
+					phone, err := fleet[i%2].GetPhoneNumber(ctx, code)
+					if assert.NoError(t, err) {
+						assert.Equal(t, "+8613800000000", phone.E164())
+					}
+				}()
+			}
+			group.Wait()
+		}
+		redeem(10)
+		redeem(2)
+		require.Equal(t, 1, wechat.Requests(endpoint))
+
+		// Whoever reads Redis learns neither the code nor the number.
+		ctx, rdb := context.Background(), newClient(t, server)
+		keys := rdb.Keys(ctx, prefix+"*").Val()
+		require.Len(t, keys, 1, "the lock is gone")
+		for _, secret := range []string{code, somebody.PhoneNumber} {
+			require.NotContains(t, keys[0], secret)
+			require.NotContains(t, rdb.Get(ctx, keys[0]).Val(), secret)
+		}
+		require.InDelta(t, time.Minute, rdb.PTTL(ctx, keys[0]).Val(), float64(20*time.Second))
+	})
 }

@@ -14,8 +14,9 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// Store is a [wxphone.TokenStore] and [wxphone.TokenLocker] in Redis. It is
-// safe for concurrent use, and prints without what is in it.
+// Store is a [wxphone.TokenStore], [wxphone.DuplicateStore] and
+// [wxphone.TokenLocker] in Redis. It is safe for concurrent use, and prints
+// without what is in it.
 type Store struct {
 	client redis.UniversalClient
 	locks  *redislock.Client
@@ -26,8 +27,9 @@ type Store struct {
 }
 
 var (
-	_ wxphone.TokenStore  = (*Store)(nil)
-	_ wxphone.TokenLocker = (*Store)(nil)
+	_ wxphone.TokenStore     = (*Store)(nil)
+	_ wxphone.DuplicateStore = (*Store)(nil)
+	_ wxphone.TokenLocker    = (*Store)(nil)
 )
 
 // New returns a Store that uses client, which may be a *redis.Client, a

@@ -1,6 +1,7 @@
 package wxphonetest
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -8,13 +9,21 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// MemoryStore is a [wxphone.TokenStore] and [wxphone.TokenLocker] in memory,
-// for tests of several Clients that share a token. Its zero value is ready.
+// MemoryStore is a [wxphone.TokenStore], [wxphone.DuplicateStore] and
+// [wxphone.TokenLocker] in memory, for tests of several Clients that share a
+// token or the results of codes. Its zero value is ready.
 type MemoryStore struct {
-	mu     sync.Mutex
-	tokens map[string]wxphone.Token
-	locks  map[string]*memoryLock
-	down   error
+	mu      sync.Mutex
+	tokens  map[string]wxphone.Token
+	results map[string]memoryResult
+	locks   map[string]*memoryLock
+	down    error
+}
+
+// memoryResult is a sealed result and when it ends.
+type memoryResult struct {
+	sealed []byte
+	until  time.Time
 }
 
 // memoryLock is one taking of a lock: its identity tells it from the next.
@@ -66,6 +75,34 @@ func (s *MemoryStore) DeleteIf(ctx context.Context, key, accessToken string) err
 	if s.tokens[key].AccessToken == accessToken {
 		delete(s.tokens, key)
 	}
+	return nil
+}
+
+// LoadResult implements [wxphone.DuplicateStore].
+func (s *MemoryStore) LoadResult(ctx context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unavailable(ctx); err != nil {
+		return nil, err
+	}
+	result, ok := s.results[key]
+	if !ok || !time.Now().Before(result.until) {
+		return nil, nil
+	}
+	return bytes.Clone(result.sealed), nil
+}
+
+// SaveResult implements [wxphone.DuplicateStore].
+func (s *MemoryStore) SaveResult(ctx context.Context, key string, sealed []byte, ttl time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.unavailable(ctx); err != nil {
+		return err
+	}
+	if s.results == nil {
+		s.results = make(map[string]memoryResult)
+	}
+	s.results[key] = memoryResult{sealed: bytes.Clone(sealed), until: time.Now().Add(ttl)}
 	return nil
 }
 

@@ -40,9 +40,9 @@ func TestTokenStore(t *testing.T, newStore func(t *testing.T) wxphone.TokenStore
 		{"DeleteIfDeletesOnlyItsToken", testDeleteIf},
 		{"EndedContextIsAnError", testContext},
 		{"ConcurrentUse", testConcurrent},
-		{"LockHasOneHolder", withLocker(testLock)},
-		{"LockEndsByItself", withLocker(testLockExpiry)},
-		{"LateUnlockEndsNobodyElsesLock", withLocker(testLateUnlock)},
+		{"LockHasOneHolder", withLocker(onlyLocks(testLock))},
+		{"LockEndsByItself", withLocker(onlyLocks(testLockExpiry))},
+		{"LateUnlockEndsNobodyElsesLock", withLocker(onlyLocks(testLateUnlock))},
 		{"LocksAndTokensDoNotCollide", withLocker(testLockBesideToken)},
 	}
 	for _, tt := range tests {
@@ -59,6 +59,11 @@ func withLocker(test func(*testing.T, wxphone.TokenStore, wxphone.TokenLocker)) 
 		}
 		test(t, store, locker)
 	}
+}
+
+// onlyLocks is for tests of the lock alone.
+func onlyLocks(test func(*testing.T, wxphone.TokenLocker)) func(*testing.T, wxphone.TokenStore, wxphone.TokenLocker) {
+	return func(t *testing.T, _ wxphone.TokenStore, locker wxphone.TokenLocker) { test(t, locker) }
 }
 
 const storeKey = "wxphone:stable:wx0123456789abcdef"
@@ -214,7 +219,7 @@ func tryLock(t *testing.T, locker wxphone.TokenLocker, ttl time.Duration) (unloc
 	return unlock, ok
 }
 
-func testLock(t *testing.T, _ wxphone.TokenStore, locker wxphone.TokenLocker) {
+func testLock(t *testing.T, locker wxphone.TokenLocker) {
 	var holders atomic.Int32
 	var unlock atomic.Pointer[func(context.Context) error]
 	var group sync.WaitGroup
@@ -247,7 +252,7 @@ func testLock(t *testing.T, _ wxphone.TokenStore, locker wxphone.TokenLocker) {
 	}
 }
 
-func testLockExpiry(t *testing.T, _ wxphone.TokenStore, locker wxphone.TokenLocker) {
+func testLockExpiry(t *testing.T, locker wxphone.TokenLocker) {
 	if _, ok := tryLock(t, locker, 500*time.Millisecond); !ok {
 		t.Fatal("the lock was not free")
 	}
@@ -260,7 +265,7 @@ func testLockExpiry(t *testing.T, _ wxphone.TokenStore, locker wxphone.TokenLock
 	}
 }
 
-func testLateUnlock(t *testing.T, _ wxphone.TokenStore, locker wxphone.TokenLocker) {
+func testLateUnlock(t *testing.T, locker wxphone.TokenLocker) {
 	late, ok := tryLock(t, locker, 500*time.Millisecond)
 	if !ok {
 		t.Fatal("the lock was not free")

@@ -18,6 +18,11 @@ func TestMemoryStoreKeepsTheContract(t *testing.T) {
 	wxphonetest.TestTokenStore(t, func(*testing.T) wxphone.TokenStore { return new(wxphonetest.MemoryStore) })
 }
 
+func TestMemoryStoreOfDuplicatesKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	wxphonetest.TestDuplicateStore(t, func(*testing.T) wxphone.DuplicateStore { return new(wxphonetest.MemoryStore) })
+}
+
 func TestMemoryStoreThatIsDownFails(t *testing.T) {
 	t.Parallel()
 	store, ctx, down := new(wxphonetest.MemoryStore), context.Background(), errors.New("down")
@@ -29,6 +34,9 @@ func TestMemoryStoreThatIsDownFails(t *testing.T) {
 	require.ErrorIs(t, err, down)
 	require.ErrorIs(t, store.Save(ctx, "key", wxphone.Token{}), down)
 	require.ErrorIs(t, store.DeleteIf(ctx, "key", "x"), down)
+	_, err = store.LoadResult(ctx, "key")
+	require.ErrorIs(t, err, down)
+	require.ErrorIs(t, store.SaveResult(ctx, "key", []byte("x"), time.Minute), down)
 	_, _, err = store.TryLock(ctx, "key", time.Minute)
 	require.ErrorIs(t, err, down)
 	require.ErrorIs(t, unlock(ctx), down)
