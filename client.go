@@ -138,6 +138,22 @@ func (c *Client) InvalidateAccessToken(ctx context.Context, rejected string) err
 	return nil
 }
 
+// TokenSource returns the source of the Client's own access_tokens, for other
+// programs and SDKs that need one: its Token is [Client.AccessToken], and it is
+// a [TokenInvalidator] by [Client.InvalidateAccessToken].
+func (c *Client) TokenSource() TokenSource { return clientTokens{c} }
+
+// clientTokens is a Client as a TokenSource.
+type clientTokens struct{ client *Client }
+
+// Token implements [TokenSource].
+func (t clientTokens) Token(ctx context.Context) (Token, error) { return t.client.AccessToken(ctx) }
+
+// InvalidateToken implements [TokenInvalidator].
+func (t clientTokens) InvalidateToken(ctx context.Context, rejected string) error {
+	return t.client.InvalidateAccessToken(ctx, rejected)
+}
+
 // check refuses a Client and a context that would panic further down.
 func (c *Client) check(ctx context.Context) error {
 	switch {

@@ -178,3 +178,40 @@ func TestHTTPMockStandsInForWeChat(t *testing.T) {
 	assert.Equal(t, "+8613800000000", info.E164())
 	assert.Equal(t, 2, mock.GetTotalCallCount())
 }
+
+func TestClientsTokenSourceIsItsOwn(t *testing.T) {
+	t.Parallel()
+	server := wxphonetest.NewServer(t)
+	client := server.NewClient()
+	source := client.TokenSource()
+	want, err := client.AccessToken(context.Background())
+	require.NoError(t, err)
+	got, err := source.Token(context.Background())
+	require.NoError(t, err)
+	assert.Equal(t, want.AccessToken, got.AccessToken)
+	assert.Equal(t, 1, server.TokenFetches())
+
+	// Another Client works with it, and its refusal reaches the first one.
+	other := server.NewClient(wxphone.WithTokenSource(source))
+	server.RevokeToken()
+	_, err = other.GetPhoneNumber(context.Background(), server.IssueCode(aPhone))
+	require.NoError(t, err)
+	assert.Equal(t, 2, server.TokenFetches())
+	renewed, err := client.AccessToken(context.Background())
+	require.NoError(t, err)
+	assert.NotEqual(t, want.AccessToken, renewed.AccessToken)
+	assertPrintsWithout(t, source, want.AccessToken, renewed.AccessToken, server.Secret())
+}
+
+func TestTokenSourceOfAClientWithoutATokenIsAnError(t *testing.T) {
+	t.Parallel()
+	client, err := wxphone.New(someAppID, "", wxphone.WithoutAccessToken())
+	require.NoError(t, err)
+	_, err = client.TokenSource().Token(context.Background())
+	assertInvalid(t, err, "WithoutAccessToken")
+	_, err = (*wxphone.Client)(nil).TokenSource().Token(context.Background())
+	assertInvalid(t, err, "Client")
+	invalidator, ok := client.TokenSource().(wxphone.TokenInvalidator)
+	require.True(t, ok)
+	assertInvalid(t, invalidator.InvalidateToken(context.Background(), ""), "rejected")
+}
