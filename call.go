@@ -136,6 +136,9 @@ var transportErrors = transport.Errors{
 		if err.Kind() == KindCodeRejected {
 			err.hint = codeHint(r.Endpoint, r.OneTime)
 		}
+		if err.hint == "" && r.Bound {
+			err.hint = boundHint(r.Code)
+		}
 		return err, err.Kind() == KindTransient
 	},
 	NotAnswer: func(endpoint string, httpStatus int, snippet string) error {

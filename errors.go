@@ -230,3 +230,14 @@ func codeHint(path, code string) string {
 		return ""
 	}
 }
+
+// boundHint names what else an errcode may mean where WeChat compared the code's
+// user with an openid: it is not documented how WeChat says that they differ.
+func boundHint(code int) string {
+	switch code {
+	case 40029, 40003, 40097, 47001:
+		return "the code may be another user's than the openid that was sent with it"
+	default:
+		return ""
+	}
+}

@@ -150,7 +150,9 @@ func newPhoneOptions(opts []PhoneOption) (phoneOptions, error) {
 }
 
 // WithOpenID makes WeChat check that the code was made for the user openid, so
-// that a user cannot hand in somebody else's code.
+// that a user cannot hand in somebody else's code. WeChat does not document
+// with which errcode it says that they do not fit; the error of a refusal that
+// may be meant so says it.
 func WithOpenID(openid string) PhoneOption {
 	return func(o *phoneOptions) error {
 		if openid == "" {
@@ -210,6 +212,7 @@ func (c *Client) redeem(ctx context.Context, key redemptionKey) (*PhoneInfo, err
 		Path:      pathGetUserPhoneNumber,
 		Body:      wire.Object("code", key.code, "openid", key.openID),
 		OneTime:   key.code,
+		Bound:     key.openID != "",
 		Effect:    consumedCode,
 		Secured:   true,
 		NewAnswer: func() wire.Answer { return new(wire.PhoneAnswer) },

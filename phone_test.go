@@ -251,6 +251,21 @@ func TestOpenIDIsCheckedAgainstTheCode(t *testing.T) {
 	assert.Equal(t, "13800000000", info.PhoneNumber)
 }
 
+func TestRefusalWithAnOpenIDSaysThatTheCodeMayBeAnotherUsers(t *testing.T) {
+	t.Parallel()
+	const hint = "the code may be another user's"
+	for code, says := range map[int]bool{40029: true, 40003: true, 40097: true, 47001: true, 40013: false, 45011: false, 48001: false} {
+		client := answering(t, http.StatusOK, fmt.Sprintf(`{"errcode":%d,"errmsg":"refused"}`, code))
+		_, err := client.GetPhoneNumber(context.Background(), someCode, wxphone.WithOpenID("o-alice"))
+		assert.Equal(t, says, strings.Contains(err.Error(), hint), "%v", err)
+		assert.NotContains(t, err.Error(), "o-alice")
+		_, err = client.GetPhoneNumber(context.Background(), someCode)
+		assert.NotContains(t, err.Error(), hint)
+	}
+	_, err := answering(t, http.StatusOK, `{"errcode":40003}`).GetPhoneNumberByCloudID(context.Background(), "o-alice", "cloudID")
+	assert.NotContains(t, err.Error(), hint, "there it is said in other words")
+}
+
 func TestAnswerForAnotherAppIsErrWatermark(t *testing.T) {
 	t.Parallel()
 	server := wxphonetest.NewServer(t)

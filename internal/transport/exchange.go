@@ -467,6 +467,7 @@ func (x *exchange) refusal(status int, outcome *wire.Status) *failure {
 		RID:        rid,
 		HTTPStatus: status,
 		OneTime:    x.req.OneTime,
+		Bound:      x.req.Bound,
 	}
 	err, busy := x.sender.Errors.Refused(refusal)
 	return &failure{err: err, code: refusal.Code, rid: rid, retry: busy, mayHaveTaken: busy}

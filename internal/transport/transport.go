@@ -59,6 +59,8 @@ type Refusal struct {
 	HTTPStatus int
 	// OneTime is the code that was sent. It is for looking at, not for showing.
 	OneTime string
+	// Bound is [Request.Bound].
+	Bound bool
 }
 
 // Exchange is one HTTP exchange with WeChat. It holds no secret.
@@ -84,6 +86,7 @@ type Request struct {
 	TokenName string
 	Body      []byte   // JSON, or nil
 	OneTime   string   // the code that WeChat takes only once
+	Bound     bool     // WeChat is to compare the code's user with an openid
 	Effect    *Effect  // what WeChat does only once for it, or nil
 	Secrets   []string // what else no error may tell
 	Secured   bool     // one of the APIs that API security applies to
