@@ -13,13 +13,19 @@ const FIRST_WITH_CODES = '2.21.2'
 
 const SESSION = 'wxphone-session' // its key in the storage
 
-// textOf says what the user can do. The words are those of the backend.
-function textOf(error) {
-  switch (error) {
+// SEND_AGAIN is how often a request is sent once more, and PAUSE how many
+// milliseconds before the first time; before the second it is twice that.
+const SEND_AGAIN = 2
+const PAUSE = 1000
+
+// textOf says what the user can do. The steps are those of the backend, but for
+// no_quota. "send_again" is said when sending again did not help.
+function textOf(step) {
+  switch (step) {
     case 'tap_again':
-    case 'login_again': // the page logs in; what is left to do is a tap
+    case 'log_in': // the page logs in; what is left to do is a tap
       return 'Please tap again'
-    case 'try_later':
+    case 'send_again':
       return 'Please try again later'
     case 'no_quota':
       return 'Not available at the moment'
@@ -28,7 +34,7 @@ function textOf(error) {
   }
 }
 
-// readCode returns {body} to send, {declined: true} or {error}. It is for the
+// readCode returns {body} to send, {declined: true} or {step}. It is for the
 // detail of getPhoneNumber and of getRealtimePhoneNumber.
 function readCode(detail) {
   return detail.code ? { body: { code: detail.code } } : readFailure(detail)
@@ -44,13 +50,13 @@ function readEncryptedData(detail) {
 
 function readFailure(detail) {
   if (detail.errno === NO_QUOTA) {
-    return { error: 'no_quota' }
+    return { step: 'no_quota' }
   }
   // "getPhoneNumber:fail user deny" and the like; the user knows already.
   if (/deny|denied|cancel/i.test(detail.errMsg || '')) {
     return { declined: true }
   }
-  return { error: 'failed' }
+  return { step: 'stop' }
 }
 
 // handsOutCodes tells whether the button of a base library hands out codes. Of
@@ -76,11 +82,9 @@ function baseLibrary(wx) {
 }
 
 // connect returns the backend at baseURL. None of its promises is rejected:
-// they resolve to the backend's answer, which holds an error if it failed.
+// they resolve to the backend's answer, whose step is "done" if it succeeded.
 function connect(wx, baseURL) {
-  // post never repeats a request: a code works once, and the backend retries
-  // what can be retried.
-  function post(path, data, session) {
+  function postOnce(path, data, session) {
     const header = { 'content-type': 'application/json' }
     if (session) {
       header['X-Session'] = session // wx.request keeps no cookies
@@ -93,8 +97,20 @@ function connect(wx, baseURL) {
         data,
         timeout: 20000, // longer than the backend waits for WeChat
         success: (res) => resolve(answerOf(res)),
-        fail: () => resolve({ error: 'try_later' }),
+        fail: () => resolve({ step: 'send_again' }), // the answer may be lost on its way
       })
+    })
+  }
+
+  // post sends the same request again when the backend says so or does not
+  // answer. That wastes no code: the backend remembers what it redeemed.
+  function post(path, data, session, sent = 0) {
+    return postOnce(path, data, session).then((answer) => {
+      if (answer.step !== 'send_again' || sent >= SEND_AGAIN) {
+        return answer
+      }
+      return new Promise((resolve) => { setTimeout(resolve, PAUSE * (sent + 1)) })
+        .then(() => post(path, data, session, sent + 1))
     })
   }
 
@@ -104,7 +120,7 @@ function connect(wx, baseURL) {
     return new Promise((resolve) => {
       wx.login({
         success: (res) => resolve(post('/login', { code: res.code })),
-        fail: () => resolve({ error: 'try_later' }),
+        fail: () => resolve({ step: 'send_again' }),
       })
     }).then((answer) => {
       if (answer.session) {
@@ -116,7 +132,7 @@ function connect(wx, baseURL) {
 
   let pending = null
 
-  // login resolves to {session} or {error}. It keeps a session that WeChat
+  // login resolves to an answer with a session if it succeeded. It keeps a session that WeChat
   // calls current, because wx.login may replace its session_key. With again it
   // does not: the backend has refused that session.
   function login(options) {
@@ -130,7 +146,7 @@ function connect(wx, baseURL) {
         return
       }
       wx.checkSession({
-        success: () => resolve({ session }),
+        success: () => resolve({ step: 'done', session }),
         fail: () => resolve(newSession()),
       })
     }).then((answer) => {
@@ -142,22 +158,23 @@ function connect(wx, baseURL) {
 
   return {
     login,
-    sendCode: (body) => post('/phone', body),
+    sendCode: (body, session) => post('/phone', body, session),
     sendEncryptedData: (body, session) => post('/phone/legacy', body, session),
   }
 }
 
 // answerOf reads the backend's answer. Success is a 200 with an object; a
-// failure names itself, unless a gateway answered in the backend's place.
+// failure says the step to take, unless a gateway answered in the backend's
+// place.
 function answerOf(res) {
   const body = typeof res.data === 'object' && res.data !== null ? res.data : {}
-  if (res.statusCode === 200 && !body.error) {
-    return body
+  if (res.statusCode === 200) {
+    return Object.assign({ step: 'done' }, body)
   }
-  if (body.error) {
-    return { error: body.error }
+  if (body.step) {
+    return { step: body.step }
   }
-  return { error: res.statusCode >= 502 ? 'try_later' : 'failed' }
+  return { step: res.statusCode >= 502 ? 'send_again' : 'stop' }
 }
 
 module.exports = { textOf, readCode, readEncryptedData, handsOutCodes, baseLibrary, connect }

@@ -86,12 +86,17 @@ func (v *visitor) visit(ctx context.Context) error {
 		return err
 	}
 
-	fmt.Fprintln(v.stdout, "\n1. The same code again. It works once, and the answer says what to do.")
+	fmt.Fprintln(v.stdout, "\n1. The same code again, as when the answer was lost. WeChat takes it once; the server remembers the number.")
 	if _, err := v.post(ctx, "/phone", tap, ""); err != nil {
 		return err
 	}
 
-	fmt.Fprintln(v.stdout, "\n2. An old mini-program logs in first; its session stays on the server.")
+	fmt.Fprintln(v.stdout, "\n2. A code that WeChat does not take. The answer says what to do.")
+	if _, err := v.post(ctx, "/phone", map[string]string{"code": "an old code"}, ""); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(v.stdout, "\n3. An old mini-program logs in first; its session stays on the server.")
 	login, err := v.get(ctx, "/fake/login")
 	if err != nil {
 		return err
@@ -101,7 +106,7 @@ func (v *visitor) visit(ctx context.Context) error {
 		return err
 	}
 
-	fmt.Fprintln(v.stdout, "\n3. Then the user taps, and it sends encryptedData and iv.")
+	fmt.Fprintln(v.stdout, "\n4. Then the user taps, and it sends encryptedData and iv.")
 	tap, err = v.get(ctx, "/fake/legacy-tap")
 	if err != nil {
 		return err

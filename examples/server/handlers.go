@@ -14,21 +14,14 @@ import (
 const (
 	// handlerTimeout bounds one request to WeChat with all its retries.
 	handlerTimeout = 10 * time.Second
+	// duplicateWindow is how long a code that comes in again is answered. The
+	// mini-program sends one again when it got no answer.
+	duplicateWindow = 5 * time.Minute
 	// watermarkMaxAge is how long after the tap encryptedData is taken.
 	watermarkMaxAge = 10 * time.Minute
 
 	maxCodeBody   = 4 << 10
 	maxLegacyBody = 16 << 10
-)
-
-// The words that a failure is answered with, as {"error": "..."}. The
-// mini-program acts on them, so they stay the same when WeChat's errcodes and
-// texts change.
-const (
-	wordTapAgain   = "tap_again"   // the user taps the button once more
-	wordLoginAgain = "login_again" // the mini-program calls wx.login, then the user taps
-	wordTryLater   = "try_later"   // WeChat is busy or not there
-	wordFailed     = "failed"      // nothing the user could do
 )
 
 // errNoSession is a request with a session that this server does not have.
@@ -46,11 +39,12 @@ func (e *requestError) Error() string { return "request body: " + e.cause.Error(
 type app struct {
 	client   *wxphone.Client
 	sessions *sessions
+	numbers  *numbers
 	logger   *slog.Logger
 }
 
 func newHandler(client *wxphone.Client, logger *slog.Logger) http.Handler {
-	return (&app{client: client, sessions: newSessions(), logger: logger}).routes()
+	return (&app{client: client, sessions: newSessions(), numbers: newNumbers(), logger: logger}).routes()
 }
 
 func (a *app) routes() http.Handler {
@@ -61,9 +55,15 @@ func (a *app) routes() http.Handler {
 	return a.logged(mux)
 }
 
+// untilDone is the time of a request to WeChat. It goes on when the phone hangs
+// up: the code is used up then, and its number is to be saved.
+func untilDone(r *http.Request) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(r.Context()), handlerTimeout)
+}
+
 // phone takes {"code": "..."}, the code of the phone number button.
 func (a *app) phone(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), handlerTimeout)
+	ctx, cancel := untilDone(r)
 	defer cancel()
 
 	var body struct {
@@ -74,27 +74,28 @@ func (a *app) phone(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var opts []wxphone.PhoneOption
+	var user session // nobody, without a session
 	if id := r.Header.Get(sessionHeader); id != "" {
-		session, ok := a.sessions.load(id)
-		if !ok {
+		var ok bool
+		if user, ok = a.sessions.load(id); !ok {
 			a.fail(w, r, errNoSession)
 			return
 		}
 		// WeChat then refuses a code that is another user's.
-		opts = append(opts, wxphone.WithOpenID(session.openID))
+		opts = append(opts, wxphone.WithOpenID(user.OpenID))
 	}
 	phone, err := a.client.GetPhoneNumber(ctx, body.Code, opts...)
 	if err != nil {
 		a.fail(w, r, err)
 		return
 	}
-	a.answerPhone(w, phone)
+	a.answerPhone(w, user.OpenID, phone)
 }
 
 // login takes {"code": "..."}, the code of wx.login, and answers with the id of
 // a session. The openid and the session_key stay here.
 func (a *app) login(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), handlerTimeout)
+	ctx, cancel := untilDone(r)
 	defer cancel()
 
 	var body struct {
@@ -109,7 +110,7 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	id, err := a.sessions.save(session.OpenID, session.SessionKey)
+	id, err := a.sessions.save(*session)
 	if err != nil {
 		a.fail(w, r, err)
 		return
@@ -120,7 +121,7 @@ func (a *app) login(w http.ResponseWriter, r *http.Request) {
 // legacyPhone takes {"encryptedData": "...", "iv": "..."} from a mini-program
 // that logged in before the tap.
 func (a *app) legacyPhone(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), handlerTimeout)
+	ctx, cancel := untilDone(r)
 	defer cancel()
 
 	var body struct {
@@ -132,12 +133,12 @@ func (a *app) legacyPhone(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id := r.Header.Get(sessionHeader)
-	session, ok := a.sessions.load(id)
+	user, ok := a.sessions.load(id)
 	if !ok {
 		a.fail(w, r, errNoSession)
 		return
 	}
-	phone, err := a.reveal(ctx, session, body.EncryptedData, body.IV)
+	phone, err := a.client.RevealPhoneNumber(ctx, &user.Session, body.EncryptedData, body.IV)
 	if errors.Is(err, wxphone.ErrSessionExpired) {
 		a.sessions.remove(id)
 	}
@@ -145,33 +146,22 @@ func (a *app) legacyPhone(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err)
 		return
 	}
-	a.answerPhone(w, phone)
+	a.answerPhone(w, user.OpenID, phone)
 }
 
-// reveal decrypts, and asks WeChat about the session_key when that fails: with
-// a stale one, tapping again would fail again.
-func (a *app) reveal(ctx context.Context, session session, encryptedData, iv string) (*wxphone.PhoneInfo, error) {
-	phone, err := a.client.VerifyPhoneNumber(ctx, session.key, encryptedData, iv)
-	if !errors.Is(err, wxphone.ErrDecrypt) {
-		return phone, err
+// answerPhone saves the number for its user. The mini-program gets it masked,
+// which is enough to show.
+func (a *app) answerPhone(w http.ResponseWriter, openID string, phone *wxphone.PhoneInfo) {
+	if openID != "" {
+		a.numbers.save(openID, phone)
 	}
-	stale := a.client.CheckSessionKey(ctx, session.openID, session.key)
-	if errors.Is(stale, wxphone.ErrSessionExpired) {
-		return nil, stale
-	}
-	return nil, err
+	answer(w, http.StatusOK, map[string]string{"phone": phone.String(), "step": string(wxphone.StepDone)})
 }
 
-// answerPhone is where a service of yours saves phone.E164() for its user. The
-// mini-program gets the number masked, which is enough to show.
-func (a *app) answerPhone(w http.ResponseWriter, phone *wxphone.PhoneInfo) {
-	answer(w, http.StatusOK, map[string]string{"phone": phone.String()})
-}
-
-// fail logs err and answers with a word that the mini-program can act on. The
+// fail logs err and answers with the step that the mini-program is to take. The
 // text of err stays here: it is for who runs the server.
 func (a *app) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status := statusOf(err)
+	status, step := reply(err)
 	level := slog.LevelError
 	if status < http.StatusInternalServerError {
 		level = slog.LevelInfo // the user's or the mini-program's, and no alarm
@@ -187,41 +177,18 @@ func (a *app) fail(w http.ResponseWriter, r *http.Request, err error) {
 		))
 	}
 	a.logger.LogAttrs(r.Context(), level, "refused", attrs...)
-	answer(w, status, map[string]string{"error": wordOf(err, r.Pattern)})
+	answer(w, status, map[string]string{"step": string(step)})
 }
 
-func statusOf(err error) int {
+func reply(err error) (status int, step wxphone.Step) {
 	var request *requestError
-	if errors.As(err, &request) {
-		return request.status
-	}
-	if errors.Is(err, errNoSession) {
-		return http.StatusUnauthorized
-	}
-	return wxphone.HTTPStatus(err)
-}
-
-func wordOf(err error, route string) string {
 	switch {
-	case errors.Is(err, errNoSession), errors.Is(err, wxphone.ErrSessionExpired):
-		return wordLoginAgain
-	case errors.Is(err, wxphone.ErrCodeInvalid) && route == "POST /login":
-		return wordLoginAgain // the code was the one of wx.login
-	case errors.Is(err, wxphone.ErrCodeInvalid),
-		errors.Is(err, wxphone.ErrDecrypt),
-		errors.Is(err, wxphone.ErrWatermarkExpired):
-		return wordTapAgain
-	case errors.Is(err, wxphone.ErrNoPhoneNumber), errors.Is(err, wxphone.ErrWatermark):
-		return wordFailed // WeChat would answer the same again
+	case errors.As(err, &request):
+		return request.status, wxphone.StepStop
+	case errors.Is(err, errNoSession):
+		return http.StatusUnauthorized, wxphone.StepLogIn
 	}
-	switch statusOf(err) {
-	case http.StatusTooManyRequests,
-		http.StatusBadGateway,
-		http.StatusServiceUnavailable,
-		http.StatusGatewayTimeout:
-		return wordTryLater
-	}
-	return wordFailed
+	return wxphone.HTTPStatus(err), wxphone.NextStep(err)
 }
 
 // decode reads a body of at most limit bytes. Its errors hold nothing of the

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -19,7 +21,7 @@ import (
 const (
 	phoneEndpoint = "/wxa/business/getuserphonenumber"
 	loginEndpoint = "/sns/jscode2session"
-	maskedAnswer  = `{"phone":"+86 138****0000"}`
+	maskedAnswer  = `{"phone":"+86 138****0000","step":"done"}`
 )
 
 // lockedBuffer takes records from several goroutines. The client logs a fetched
@@ -55,11 +57,9 @@ func newBackend(t *testing.T) *backend {
 	b := &backend{wechat: wxphonetest.NewServer(t)}
 	logger := slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	client := b.wechat.NewClient(
-		wxphone.WithLogger(logger),
-		wxphone.WithMaxRetries(0), // retries are the client's and tested there
-		wxphone.WithWatermarkMaxAge(watermarkMaxAge),
+		append(options(logger), wxphone.WithMaxRetries(0))..., // retries are the client's and tested there
 	)
-	b.app = &app{client: client, sessions: newSessions(), logger: logger}
+	b.app = &app{client: client, sessions: newSessions(), numbers: newNumbers(), logger: logger}
 	b.handler = b.app.routes()
 	t.Cleanup(func() {
 		b.unlogged = append(b.unlogged, b.wechat.Secret(), b.wechat.Token(),
@@ -131,7 +131,7 @@ func expect(t *testing.T, status int, answer string, wantStatus int, wantAnswer 
 	}
 }
 
-func failure(word string) string { return fmt.Sprintf(`{"error":%q}`, word) }
+func failure(step wxphone.Step) string { return fmt.Sprintf(`{"step":%q}`, step) }
 
 func TestPhoneByCode(t *testing.T) {
 	b := newBackend(t)
@@ -140,12 +140,61 @@ func TestPhoneByCode(t *testing.T) {
 	status, answer := b.post(t, "/phone", "", tap)
 	expect(t, status, answer, http.StatusOK, maskedAnswer)
 
+	// The answer was lost on its way, and the mini-program sends the code again.
 	status, answer = b.post(t, "/phone", "", tap)
-	expect(t, status, answer, http.StatusBadRequest, failure(wordTapAgain))
+	expect(t, status, answer, http.StatusOK, maskedAnswer)
+	if n := b.wechat.Requests(phoneEndpoint); n != 1 {
+		t.Errorf("WeChat got %d requests, want 1", n)
+	}
+
+	status, answer = b.post(t, "/phone", "", map[string]string{"code": "used"})
+	expect(t, status, answer, http.StatusBadRequest, failure(wxphone.StepTapAgain))
 	for _, want := range []string{`"errcode":40029`, `"kind":"code rejected"`, `"rid":"`, `"route":"POST /phone"`} {
 		if !strings.Contains(b.log.String(), want) {
 			t.Errorf("the log does not hold %s:\n%s", want, b.log.String())
 		}
+	}
+}
+
+// A phone that hangs up in the middle has used its code up. Its number is saved
+// all the same.
+func TestNumberIsSavedAlthoughThePhoneHungUp(t *testing.T) {
+	for _, path := range []string{"/phone", "/phone/legacy"} {
+		t.Run(path, func(t *testing.T) {
+			b := newBackend(t)
+			session := b.login(t, openID)
+			tap, endpoint := b.tap(), phoneEndpoint
+			if path == "/phone/legacy" {
+				tap, endpoint = b.legacyTap(), "/wxa/business/checkencryptedmsg"
+			}
+			b.wechat.SetLatency(endpoint, 200*time.Millisecond)
+			server := httptest.NewServer(b.handler)
+			defer server.Close()
+
+			ctx, hangUp := context.WithCancel(context.Background())
+			go func() {
+				for b.wechat.Requests(endpoint) == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				hangUp()
+			}()
+			body, err := json.Marshal(tap)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+path, bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set(sessionHeader, session)
+			if response, err := http.DefaultClient.Do(request); !errors.Is(err, context.Canceled) {
+				t.Fatalf("got %v, %v; the line was to be cut", response, err)
+			}
+			server.Close() // waits for the handler
+			if number := b.app.numbers.load(openID); number != "+8613800000000" {
+				t.Errorf("the number that was saved is %q", number)
+			}
+		})
 	}
 }
 
@@ -154,24 +203,24 @@ func TestPhoneFailures(t *testing.T) {
 		name   string
 		wechat func(*wxphonetest.Server)
 		status int
-		word   string
+		step   wxphone.Step
 	}{
-		{"busy", func(s *wxphonetest.Server) { s.FailNext(phoneEndpoint, -1, "", 1) }, 503, wordTryLater},
-		{"minute quota", func(s *wxphonetest.Server) { s.FailNext(phoneEndpoint, 45011, "", 1) }, 429, wordTryLater},
-		{"gateway page", func(s *wxphonetest.Server) { s.RespondNext(phoneEndpoint, 502, "<html>", 1) }, 502, wordTryLater},
-		{"connection cut", func(s *wxphonetest.Server) { s.DropNext(phoneEndpoint, 1) }, 502, wordTryLater},
-		{"code of another app", func(s *wxphonetest.Server) { s.FailNext(phoneEndpoint, 40013, "", 1) }, 500, wordFailed},
-		{"IP whitelist", func(s *wxphonetest.Server) { s.FailNext("/cgi-bin/stable_token", 40164, "", 1) }, 500, wordFailed},
+		{"busy", func(s *wxphonetest.Server) { s.FailNext(phoneEndpoint, -1, "", 1) }, 503, wxphone.StepSendAgain},
+		{"minute quota", func(s *wxphonetest.Server) { s.FailNext(phoneEndpoint, 45011, "", 1) }, 429, wxphone.StepSendAgain},
+		{"gateway page", func(s *wxphonetest.Server) { s.RespondNext(phoneEndpoint, 502, "<html>", 1) }, 502, wxphone.StepSendAgain},
+		{"connection cut", func(s *wxphonetest.Server) { s.DropNext(phoneEndpoint, 1) }, 502, wxphone.StepSendAgain},
+		{"code of another app", func(s *wxphonetest.Server) { s.FailNext(phoneEndpoint, 40013, "", 1) }, 500, wxphone.StepStop},
+		{"IP whitelist", func(s *wxphonetest.Server) { s.FailNext("/cgi-bin/stable_token", 40164, "", 1) }, 500, wxphone.StepStop},
 		{"no number", func(s *wxphonetest.Server) {
 			s.RespondNext(phoneEndpoint, 200, `{"errcode":0,"errmsg":"ok","phone_info":{}}`, 1)
-		}, 502, wordFailed},
+		}, 502, wxphone.StepStop},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBackend(t)
 			test.wechat(b.wechat)
 			status, answer := b.post(t, "/phone", "", b.tap())
-			expect(t, status, answer, test.status, failure(test.word))
+			expect(t, status, answer, test.status, failure(test.step))
 		})
 	}
 }
@@ -193,7 +242,7 @@ func TestBadBodies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBackend(t)
 			status, answer := b.post(t, test.path, "", test.body)
-			expect(t, status, answer, test.status, failure(wordFailed))
+			expect(t, status, answer, test.status, failure(wxphone.StepStop))
 		})
 	}
 }
@@ -205,22 +254,22 @@ func TestSessionBindsTheCode(t *testing.T) {
 
 	// Bob's session and Alice's code.
 	status, answer = b.post(t, "/phone", b.login(t, "openid-of-bob"), b.tap())
-	expect(t, status, answer, http.StatusBadRequest, failure(wordTapAgain))
+	expect(t, status, answer, http.StatusBadRequest, failure(wxphone.StepTapAgain))
 
 	status, answer = b.post(t, "/phone", "made-up", b.tap())
-	expect(t, status, answer, http.StatusUnauthorized, failure(wordLoginAgain))
+	expect(t, status, answer, http.StatusUnauthorized, failure(wxphone.StepLogIn))
 }
 
 func TestLoginFailures(t *testing.T) {
 	b := newBackend(t)
 	// The button's code instead of the one of wx.login.
 	status, answer := b.post(t, "/login", "", b.tap())
-	expect(t, status, answer, http.StatusBadRequest, failure(wordLoginAgain))
+	expect(t, status, answer, http.StatusBadRequest, failure(wxphone.StepLogIn))
 
 	b.wechat.FailNext(loginEndpoint, 40226, "", 1)
 	code := map[string]string{"code": b.wechat.IssueLoginCode(openID)}
 	status, answer = b.post(t, "/login", "", code)
-	expect(t, status, answer, http.StatusForbidden, failure(wordFailed))
+	expect(t, status, answer, http.StatusForbidden, failure(wxphone.StepStop))
 }
 
 func TestLegacyPhone(t *testing.T) {
@@ -234,7 +283,7 @@ func TestLegacyPhone(t *testing.T) {
 	t.Run("without a login", func(t *testing.T) {
 		b := newBackend(t)
 		status, answer := b.post(t, "/phone/legacy", "", b.legacyTap())
-		expect(t, status, answer, http.StatusUnauthorized, failure(wordLoginAgain))
+		expect(t, status, answer, http.StatusUnauthorized, failure(wxphone.StepLogIn))
 	})
 
 	t.Run("long after the login", func(t *testing.T) {
@@ -242,7 +291,7 @@ func TestLegacyPhone(t *testing.T) {
 		session := b.login(t, openID)
 		b.app.sessions.now = func() time.Time { return time.Now().Add(sessionLifetime) }
 		status, answer := b.post(t, "/phone/legacy", session, b.legacyTap())
-		expect(t, status, answer, http.StatusUnauthorized, failure(wordLoginAgain))
+		expect(t, status, answer, http.StatusUnauthorized, failure(wxphone.StepLogIn))
 
 		b.login(t, openID)
 		if n := len(b.app.sessions.byID); n != 1 {
@@ -256,7 +305,7 @@ func TestLegacyPhone(t *testing.T) {
 		b.wechat.RotateSessionKey(openID) // as wx.login may
 		session := b.login(t, openID)
 		status, answer := b.post(t, "/phone/legacy", session, tap)
-		expect(t, status, answer, http.StatusBadRequest, failure(wordTapAgain))
+		expect(t, status, answer, http.StatusBadRequest, failure(wxphone.StepTapAgain))
 
 		status, answer = b.post(t, "/phone/legacy", session, b.legacyTap())
 		expect(t, status, answer, http.StatusOK, maskedAnswer)
@@ -267,7 +316,7 @@ func TestLegacyPhone(t *testing.T) {
 		session := b.login(t, openID)
 		b.wechat.RotateSessionKey(openID)
 		status, answer := b.post(t, "/phone/legacy", session, b.legacyTap())
-		expect(t, status, answer, http.StatusUnauthorized, failure(wordLoginAgain))
+		expect(t, status, answer, http.StatusUnauthorized, failure(wxphone.StepLogIn))
 		if _, ok := b.app.sessions.load(session); ok {
 			t.Error("the session is kept")
 		}
@@ -283,7 +332,7 @@ func TestLegacyPhone(t *testing.T) {
 		}
 		encryptedData, iv := b.wechat.Encrypt(openID, old)
 		status, answer := b.post(t, "/phone/legacy", session, map[string]string{"encryptedData": encryptedData, "iv": iv})
-		expect(t, status, answer, http.StatusBadRequest, failure(wordTapAgain))
+		expect(t, status, answer, http.StatusBadRequest, failure(wxphone.StepTapAgain))
 	})
 
 	t.Run("with a leaked session_key", func(t *testing.T) {
@@ -291,7 +340,7 @@ func TestLegacyPhone(t *testing.T) {
 		session := b.login(t, openID)
 		encryptedData, iv := wxphonetest.Seal(b.wechat.SessionKey(openID), consented)
 		status, answer := b.post(t, "/phone/legacy", session, map[string]string{"encryptedData": encryptedData, "iv": iv})
-		expect(t, status, answer, http.StatusBadRequest, failure(wordTapAgain))
+		expect(t, status, answer, http.StatusBadRequest, failure(wxphone.StepTapAgain))
 	})
 }
 

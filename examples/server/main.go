@@ -7,7 +7,8 @@
 //
 // /login answers with {"session"}, which goes into the header X-Session of the
 // other two: /phone/legacy needs it, and at /phone it binds the code to its
-// user. A failure is {"error"} with one word; see handlers.go.
+// user. A failure is {"step"}, with what the mini-program is to do next: see
+// wxphone.NextStep.
 //
 // Without flags it starts on a free port with a fake WeChat behind it, sends
 // itself a few requests, prints them and exits:
@@ -69,7 +70,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 }
 
 func runReal(ctx context.Context, cfg config, logger *slog.Logger, stdout io.Writer) error {
-	opts := []wxphone.Option{wxphone.WithLogger(logger), wxphone.WithWatermarkMaxAge(watermarkMaxAge)}
+	opts := options(logger)
 	if cfg.baseURL != "" {
 		opts = append(opts, wxphone.WithBaseURL(cfg.baseURL))
 	}
@@ -85,6 +86,14 @@ func runReal(ctx context.Context, cfg config, logger *slog.Logger, stdout io.Wri
 	return serve(ctx, listener, newHandler(client, logger), logger)
 }
 
+func options(logger *slog.Logger) []wxphone.Option {
+	return []wxphone.Option{
+		wxphone.WithLogger(logger),
+		wxphone.WithDuplicateWindow(duplicateWindow),
+		wxphone.WithWatermarkMaxAge(watermarkMaxAge),
+	}
+}
+
 // runFake serves with a fake WeChat behind it. Only the base URL of the client
 // and the routes under /fake/ differ from a deployed server.
 func runFake(ctx context.Context, cfg config, logger *slog.Logger, stdout io.Writer) error {
@@ -93,11 +102,7 @@ func runFake(ctx context.Context, cfg config, logger *slog.Logger, stdout io.Wri
 		return err
 	}
 	defer wechat.Close()
-	client, err := wxphone.New(wechat.AppID(), wechat.Secret(),
-		wxphone.WithBaseURL(wechat.URL()),
-		wxphone.WithLogger(logger),
-		wxphone.WithWatermarkMaxAge(watermarkMaxAge),
-	)
+	client, err := wxphone.New(wechat.AppID(), wechat.Secret(), append(options(logger), wxphone.WithBaseURL(wechat.URL()))...)
 	if err != nil {
 		return err
 	}

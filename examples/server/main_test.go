@@ -28,19 +28,23 @@ const want = `No address given: this server is at http://…, with a fake WeChat
 
 0. The user taps the button; the mini-program sends e.detail.code.
    $ curl /phone -d '{"code":"…"}'
-   200 {"phone":"+86 138****0000"}
+   200 {"phone":"+86 138****0000","step":"done"}
 
-1. The same code again. It works once, and the answer says what to do.
+1. The same code again, as when the answer was lost. WeChat takes it once; the server remembers the number.
    $ curl /phone -d '{"code":"…"}'
-   400 {"error":"tap_again"}
+   200 {"phone":"+86 138****0000","step":"done"}
 
-2. An old mini-program logs in first; its session stays on the server.
+2. A code that WeChat does not take. The answer says what to do.
+   $ curl /phone -d '{"code":"an old code"}'
+   400 {"step":"tap_again"}
+
+3. An old mini-program logs in first; its session stays on the server.
    $ curl /login -d '{"code":"…"}'
    200 {"session":"…"}
 
-3. Then the user taps, and it sends encryptedData and iv.
+4. Then the user taps, and it sends encryptedData and iv.
    $ curl /phone/legacy -H 'X-Session: …' -d '{"encryptedData":"…","iv":"…"}'
-   200 {"phone":"+86 138****0000"}
+   200 {"phone":"+86 138****0000","step":"done"}
 `
 
 func TestRunWithoutAnAddressShowsARequestOfEachKind(t *testing.T) {

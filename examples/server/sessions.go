@@ -23,8 +23,7 @@ const (
 
 // session is one login of one user.
 type session struct {
-	openID  string
-	key     wxphone.SessionKey
+	wxphone.Session
 	expires time.Time
 }
 
@@ -42,7 +41,7 @@ func newSessions() *sessions {
 }
 
 // save keeps a login and returns its id, which cannot be guessed.
-func (s *sessions) save(openID string, key wxphone.SessionKey) (id string, err error) {
+func (s *sessions) save(login wxphone.Session) (id string, err error) {
 	random := make([]byte, 32)
 	if _, err := rand.Read(random); err != nil {
 		return "", err
@@ -60,7 +59,7 @@ func (s *sessions) save(openID string, key wxphone.SessionKey) (id string, err e
 		}
 		s.sweep = now.Add(sweepInterval)
 	}
-	s.byID[id] = session{openID: openID, key: key, expires: now.Add(sessionLifetime)}
+	s.byID[id] = session{Session: login, expires: now.Add(sessionLifetime)}
 	return id, nil
 }
 
@@ -78,4 +77,25 @@ func (s *sessions) remove(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byID, id)
+}
+
+// numbers keeps the users' numbers in memory, by openid. Keep yours in your
+// database of users.
+type numbers struct {
+	mu       sync.Mutex
+	byOpenID map[string]string
+}
+
+func newNumbers() *numbers { return &numbers{byOpenID: make(map[string]string)} }
+
+func (n *numbers) save(openID string, phone *wxphone.PhoneInfo) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.byOpenID[openID] = phone.E164()
+}
+
+func (n *numbers) load(openID string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.byOpenID[openID]
 }

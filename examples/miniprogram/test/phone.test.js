@@ -65,12 +65,21 @@ async function openPage(wx) {
   return page
 }
 
+// The pauses before a request is sent again are short here.
+const inEarnest = global.setTimeout
+const pauses = []
+global.setTimeout = (then, ms) => {
+  pauses.push(ms)
+  return inEarnest(then, 1)
+}
+
 // settled waits for all that the stub has under way.
-const settled = () => new Promise((resolve) => { setTimeout(resolve, 20) })
+const settled = () => new Promise((resolve) => { inEarnest(resolve, 30) })
 
 const ok = (data) => ({ statusCode: 200, data })
-const refused = (statusCode, error) => ({ statusCode, data: { error } })
-const number = ok({ phone: '+86 138****0000' })
+const refused = (statusCode, step) => ({ statusCode, data: { step } })
+const number = ok({ phone: '+86 138****0000', step: 'done' })
+const kept = { 'wxphone-session': 'KEPT' } // a login of before
 
 test('a tap is read', () => {
   assert.deepEqual(phone.readCode(codeTap), { body: { code: 'button-code' } })
@@ -78,9 +87,9 @@ test('a tap is read', () => {
   for (const readTap of [phone.readCode, phone.readEncryptedData]) {
     assert.deepEqual(readTap(denied), { declined: true })
     assert.deepEqual(readTap({ errMsg: 'getPhoneNumber:fail:user cancel' }), { declined: true })
-    assert.deepEqual(readTap({ errMsg: 'getPhoneNumber:fail', errno: 1400001 }), { error: 'no_quota' })
-    assert.deepEqual(readTap({ errMsg: 'getPhoneNumber:fail no permission' }), { error: 'failed' })
-    assert.deepEqual(readTap({}), { error: 'failed' })
+    assert.deepEqual(readTap({ errMsg: 'getPhoneNumber:fail', errno: 1400001 }), { step: 'no_quota' })
+    assert.deepEqual(readTap({ errMsg: 'getPhoneNumber:fail no permission' }), { step: 'stop' })
+    assert.deepEqual(readTap({}), { step: 'stop' })
   }
 })
 
@@ -94,16 +103,17 @@ test('base libraries before 2.21.2 hand out no codes', () => {
   assert.equal(phone.baseLibrary({ getSystemInfoSync: () => ({ SDKVersion: '2.10.0' }) }), '2.10.0')
 })
 
-test('the code goes to the backend as JSON, and nothing logs in', async () => {
-  const wx = newWX({ answers: { '/phone': [number] } })
+test('the code goes to the backend as JSON, with the session', async () => {
+  const wx = newWX({ storage: { ...kept }, answers: { '/phone': [number] } })
   const page = await openPage(wx)
   await page.onCode({ detail: codeTap })
 
-  assert.deepEqual(wx.calls, ['/phone'])
+  assert.deepEqual(wx.calls, ['checkSession', '/phone'])
   const [request] = wx.requests
   assert.equal(request.url, 'https://example.com/phone')
   assert.equal(request.method, 'POST')
   assert.equal(request.header['content-type'], 'application/json')
+  assert.equal(request.header['X-Session'], 'KEPT')
   assert.deepEqual(request.data, { code: 'button-code' })
   assert.equal(page.data.phone, '+86 138****0000')
   assert.equal(page.data.sending, false)
@@ -111,7 +121,7 @@ test('the code goes to the backend as JSON, and nothing logs in', async () => {
 })
 
 test('the buttons are off while a code is on its way', async () => {
-  const page = await openPage(newWX({ answers: { '/phone': [number] } }))
+  const page = await openPage(newWX({ storage: { ...kept }, answers: { '/phone': [number] } }))
   const sent = page.onCode({ detail: codeTap })
   assert.equal(page.data.sending, true)
   await sent
@@ -119,38 +129,68 @@ test('the buttons are off while a code is on its way', async () => {
 })
 
 test('a user who declines is left alone', async () => {
-  const wx = newWX()
+  const wx = newWX({ storage: { ...kept } })
   const page = await openPage(wx)
   await page.onCode({ detail: denied })
-  assert.deepEqual(wx.calls, [])
+  assert.deepEqual(wx.calls, ['checkSession'])
   assert.deepEqual(wx.toasts, [])
 })
 
 test('a used-up quota is said, and nothing is sent', async () => {
-  const wx = newWX()
+  const wx = newWX({ storage: { ...kept } })
   const page = await openPage(wx)
   await page.onCode({ detail: { errMsg: 'getPhoneNumber:fail', errno: 1400001 } })
-  assert.deepEqual(wx.calls, [])
+  assert.deepEqual(wx.calls, ['checkSession'])
   assert.deepEqual(wx.toasts, ['Not available at the moment'])
 })
 
-test('failures are said, and no request is repeated', async () => {
+test('failures are said, and only send_again is repeated', async () => {
   const tests = [
-    [refused(400, 'tap_again'), 'Please tap again'],
-    [refused(503, 'try_later'), 'Please try again later'],
-    [refused(500, 'failed'), 'This did not work'],
-    [{ statusCode: 502, data: '<html>' }, 'Please try again later'],
-    [{ statusCode: 404, data: '404 page not found' }, 'This did not work'],
-    [undefined, 'Please try again later'], // no connection
+    [refused(400, 'tap_again'), 1, 'Please tap again'],
+    [refused(500, 'stop'), 1, 'This did not work'],
+    [refused(418, 'a step of tomorrow'), 1, 'This did not work'],
+    [{ statusCode: 404, data: '404 page not found' }, 1, 'This did not work'],
+    [refused(503, 'send_again'), 3, 'Please try again later'],
+    [{ statusCode: 502, data: '<html>' }, 3, 'Please try again later'],
+    [undefined, 3, 'Please try again later'], // no connection
   ]
-  for (const [answer, toast] of tests) {
-    const wx = newWX({ answers: { '/phone': [answer] } })
+  for (const [answer, times, toast] of tests) {
+    const wx = newWX({ storage: { ...kept }, answers: { '/phone': Array(times).fill(answer) } })
     const page = await openPage(wx)
+    pauses.length = 0
     await page.onCode({ detail: codeTap })
-    assert.deepEqual(wx.calls, ['/phone'])
+    assert.deepEqual(wx.calls, ['checkSession', ...Array(times).fill('/phone')])
+    assert.deepEqual(pauses, [1000, 2000].slice(0, times - 1))
     assert.deepEqual(wx.toasts, [toast])
     assert.equal(page.data.sending, false)
   }
+})
+
+test('what is sent again is the same code, and its number is shown', async () => {
+  const wx = newWX({ storage: { ...kept }, answers: { '/phone': [undefined, refused(503, 'send_again'), number] } })
+  const page = await openPage(wx)
+  await page.onCode({ detail: codeTap })
+  assert.equal(wx.requests.length, 3)
+  for (const request of wx.requests) {
+    assert.deepEqual(request.data, { code: 'button-code' })
+    assert.equal(request.header['X-Session'], 'KEPT')
+  }
+  assert.equal(page.data.phone, '+86 138****0000')
+  assert.deepEqual(wx.toasts, [])
+})
+
+test('log_in logs in for the next tap', async () => {
+  const wx = newWX({
+    storage: { 'wxphone-session': 'EXPIRED' },
+    answers: { '/phone': [refused(401, 'log_in'), number], '/login': [ok({ session: 'NEW' })] },
+  })
+  const page = await openPage(wx)
+  await page.onCode({ detail: codeTap })
+  assert.deepEqual(wx.toasts, ['Please tap again'])
+  await page.onCode({ detail: codeTap })
+  assert.deepEqual(wx.calls, ['checkSession', '/phone', 'login', '/login', '/phone'])
+  assert.equal(wx.requests[2].header['X-Session'], 'NEW')
+  assert.equal(page.data.phone, '+86 138****0000')
 })
 
 test('legacy: the login comes before the tap, never after it', async () => {
@@ -197,12 +237,12 @@ test('legacy: a session that WeChat calls stale is replaced', async () => {
   assert.equal(wx.storage['wxphone-session'], 'NEW')
 })
 
-test('legacy: login_again logs in for the next tap', async () => {
+test('legacy: log_in logs in for the next tap', async () => {
   const wx = newWX({
     version: '2.21.1',
     storage: { 'wxphone-session': 'EXPIRED' },
     answers: {
-      '/phone/legacy': [refused(401, 'login_again'), number],
+      '/phone/legacy': [refused(401, 'log_in'), number],
       '/login': [ok({ session: 'NEW' })],
     },
   })
@@ -230,7 +270,7 @@ test('legacy: tap_again does not log in', async () => {
 })
 
 test('legacy: a login that fails leaves the button off until the next try', async () => {
-  const answers = { '/login': [undefined, ok({ session: 'SESSION' })] } // first the backend cannot be reached
+  const answers = { '/login': [undefined, undefined, undefined, ok({ session: 'SESSION' })] } // first the backend cannot be reached
   const wx = newWX({ version: '2.21.1', answers })
   const page = await openPage(wx)
   assert.deepEqual(wx.toasts, ['Please try again later'])
@@ -243,15 +283,15 @@ test('legacy: a login that fails leaves the button off until the next try', asyn
 
   const failing = newWX()
   failing.login = ({ fail }) => setImmediate(fail)
-  assert.deepEqual(await phone.connect(failing, 'https://example.com').login({ again: false }), { error: 'try_later' })
+  assert.deepEqual(await phone.connect(failing, 'https://example.com').login({ again: false }), { step: 'send_again' })
 })
 
 test('logins at the same time are one', async () => {
   const wx = newWX({ answers: { '/login': [ok({ session: 'ONE' }), ok({ session: 'TWO' })] } })
   const backend = phone.connect(wx, 'https://example.com')
   const both = await Promise.all([backend.login({ again: false }), backend.login({ again: true })])
-  assert.deepEqual(both, [{ session: 'ONE' }, { session: 'ONE' }])
-  assert.deepEqual(await backend.login({ again: true }), { session: 'TWO' })
+  assert.deepEqual(both, [{ step: 'done', session: 'ONE' }, { step: 'done', session: 'ONE' }])
+  assert.deepEqual(await backend.login({ again: true }), { step: 'done', session: 'TWO' })
 })
 
 test('the page has every handler that its WXML names', async () => {
@@ -278,12 +318,12 @@ test('the JSON files are JSON, and app.json names the page', () => {
   JSON.parse(read('project.config.json'))
 })
 
-test('every word of examples/server has a text of its own', () => {
-  const handlers = read('..', 'server', 'handlers.go')
-  const words = [...handlers.matchAll(/^\tword\w+ += "(\w+)"/gm)].map((match) => match[1])
-  assert.equal(words.length, 4)
-  const unknown = phone.textOf('a word of tomorrow')
-  for (const word of words) {
-    assert.equal(phone.textOf(word) === unknown, word === 'failed', word)
+test('every step of the backend has a text of its own', () => {
+  const source = read('..', '..', 'next_step.go')
+  const steps = [...source.matchAll(/^\tStep\w+ +Step = "(\w+)"/gm)].map((match) => match[1])
+  assert.deepEqual(steps, ['done', 'send_again', 'tap_again', 'log_in', 'stop'])
+  const unknown = phone.textOf('a step of tomorrow')
+  for (const step of steps) {
+    assert.equal(phone.textOf(step) === unknown, step === 'stop' || step === 'done', step)
   }
 })

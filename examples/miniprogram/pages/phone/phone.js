@@ -3,7 +3,7 @@ const phone = require('../../phone.js')
 Page({
   data: {
     legacy: false, // the button hands out encryptedData and no code
-    session: '', // of the backend, for the legacy flow
+    session: '', // of the backend
     loginFailed: false,
     sending: false,
     phone: '', // masked
@@ -11,18 +11,17 @@ Page({
 
   onLoad() {
     this.backend = phone.connect(wx, getApp().baseURL)
-    if (!phone.handsOutCodes(phone.baseLibrary(wx))) {
-      this.setData({ legacy: true })
-      this.login({ again: false })
-    }
+    this.setData({ legacy: !phone.handsOutCodes(phone.baseLibrary(wx)) })
+    this.login({ again: false })
   },
 
-  // login gets a session before the user can tap. The button is off meanwhile.
+  // login gets a session before the user can tap: the backend saves the number
+  // for its user. The buttons are off meanwhile.
   login(options) {
     this.setData({ session: '', loginFailed: false })
     return this.backend.login(options).then((answer) => {
-      if (answer.error) {
-        this.say(answer.error)
+      if (answer.step !== 'done') {
+        this.say(answer.step)
         this.setData({ loginFailed: true })
         return
       }
@@ -36,40 +35,39 @@ Page({
 
   // onCode is for both buttons that hand out a code.
   onCode(e) {
-    return this.send(phone.readCode(e.detail), (body) => this.backend.sendCode(body))
+    return this.send(phone.readCode(e.detail), this.backend.sendCode)
   },
 
   // onEncryptedData must not call wx.login before it sends: that may replace
   // the session_key with which the data was made.
   onEncryptedData(e) {
-    const session = this.data.session
-    return this.send(phone.readEncryptedData(e.detail), (body) => this.backend.sendEncryptedData(body, session))
+    return this.send(phone.readEncryptedData(e.detail), this.backend.sendEncryptedData)
   },
 
   send(tap, post) {
     if (tap.declined) {
       return Promise.resolve()
     }
-    if (tap.error) {
-      this.say(tap.error)
+    if (tap.step) {
+      this.say(tap.step)
       return Promise.resolve()
     }
     this.setData({ sending: true })
-    return post(tap.body).then((answer) => {
+    return post(tap.body, this.data.session).then((answer) => {
       this.setData({ sending: false })
-      if (!answer.error) {
+      if (answer.step === 'done') {
         this.setData({ phone: answer.phone })
         return undefined
       }
-      this.say(answer.error)
-      if (answer.error === 'login_again') {
+      this.say(answer.step)
+      if (answer.step === 'log_in') {
         return this.login({ again: true }) // for the next tap
       }
       return undefined
     })
   },
 
-  say(error) {
-    wx.showToast({ title: phone.textOf(error), icon: 'none' })
+  say(step) {
+    wx.showToast({ title: phone.textOf(step), icon: 'none' })
   },
 })
