@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err != nil {
 		return err
 	}
-	return serve(ctx, listener, client)
+	return serve(ctx, listener, client, logNumber)
 }
 
 // newClient needs no AppSecret. The base URL is http://api.weixin.qq.com: plain,
@@ -76,12 +76,21 @@ func address(getenv func(string) string) string {
 	return ":80"
 }
 
+// saver keeps the number of the user openid, in your database.
+type saver func(ctx context.Context, openid string, phone *wxphone.PhoneInfo) error
+
+// logNumber stands for a database.
+func logNumber(_ context.Context, openid string, phone *wxphone.PhoneInfo) error {
+	log.Print(openid, " has the number ", phone) // masked
+	return nil
+}
+
 // phoneHandler takes {"code": "..."} that the mini-program sent with
 // wx.cloud.callContainer. WeChat then says in a header which user it was.
 //
 // Anyone can write that header who reaches the service in another way, so
 // switch its access from the internet off.
-func phoneHandler(client *wxphone.Client) http.HandlerFunc {
+func phoneHandler(client *wxphone.Client, save saver) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		openid := r.Header.Get("X-WX-OPENID")
 		if openid == "" {
@@ -95,25 +104,30 @@ func phoneHandler(client *wxphone.Client) http.HandlerFunc {
 			http.Error(w, `send {"code": "..."}`, http.StatusBadRequest)
 			return
 		}
+		// A code works once. Finish and save the number even if the caller hangs up.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
+		defer cancel()
 		// WeChat refuses a code that is another user's.
-		phone, err := client.GetPhoneNumber(r.Context(), body.Code, wxphone.WithOpenID(openid))
+		phone, err := client.GetPhoneNumber(ctx, body.Code, wxphone.WithOpenID(openid))
+		if err == nil {
+			err = save(ctx, openid, phone)
+		}
+		w.Header().Set("Content-Type", "application/json")
 		if err != nil {
 			log.Print(err) // holds no secret and no number
-			status := wxphone.HTTPStatus(err)
-			http.Error(w, http.StatusText(status), status)
+			w.WriteHeader(wxphone.HTTPStatus(err))
+			_ = json.NewEncoder(w).Encode(map[string]wxphone.Step{"step": wxphone.NextStep(err)})
 			return
 		}
-		// Save phone.E164() for the user openid.
-		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"phone": phone.String()}) // masked
 	}
 }
 
 // serve answers until ctx ends, as it does when cloud hosting stops the
 // container.
-func serve(ctx context.Context, listener net.Listener, client *wxphone.Client) error {
+func serve(ctx context.Context, listener net.Listener, client *wxphone.Client, save saver) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /phone", phoneHandler(client))
+	mux.HandleFunc("POST /phone", phoneHandler(client, save))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	drained := make(chan error, 1)
 	context.AfterFunc(ctx, func() {
@@ -143,7 +157,7 @@ func runFake(ctx context.Context, stdout io.Writer) error {
 
 	fmt.Fprintln(stdout, "\n0. The user taps the button; the mini-program calls the container with e.detail.code.")
 	const alice = "openid-of-alice"
-	answer, err := call(ctx, phoneHandler(client), alice, tap(wechat, alice))
+	answer, err := call(ctx, phoneHandler(client, logNumber), alice, tap(wechat, alice))
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,11 @@ import (
 	"flag"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/wxphonetest"
@@ -58,7 +60,7 @@ func TestServe(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, listener, client) }()
+	go func() { served <- serve(ctx, listener, client, logNumber) }()
 
 	post := func(openid, body string) int {
 		req, err := http.NewRequest(http.MethodPost, "http://"+listener.Addr().String()+"/phone", strings.NewReader(body))
@@ -94,6 +96,49 @@ func TestServe(t *testing.T) {
 	stop()
 	if err := <-served; err != nil {
 		t.Errorf("stopped with %v", err)
+	}
+}
+
+// A phone that hangs up in the middle has used its code up. Its number is saved
+// all the same.
+func TestNumberIsSavedAlthoughThePhoneHungUp(t *testing.T) {
+	const phoneEndpoint, alice = "/wxa/business/getuserphonenumber", "openid-of-alice"
+	wechat := wxphonetest.NewServer(t, wxphonetest.WithCloudHosting())
+	wechat.SetLatency(phoneEndpoint, 200*time.Millisecond)
+	client, err := newClient(wechat.AppID(), wxphone.WithBaseURL(wechat.URL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := make(chan string, 1)
+	server := httptest.NewServer(phoneHandler(client, func(ctx context.Context, openid string, phone *wxphone.PhoneInfo) error {
+		saved <- openid + " " + phone.E164()
+		return ctx.Err()
+	}))
+	defer server.Close()
+
+	ctx, hangUp := context.WithCancel(context.Background())
+	go func() {
+		for wechat.Requests(phoneEndpoint) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		hangUp()
+	}()
+	body := strings.NewReader(`{"code":"` + tap(wechat, alice) + `"}`)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-WX-OPENID", alice)
+	if response, err := http.DefaultClient.Do(request); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, %v; the line was to be cut", response, err)
+	}
+	select {
+	case got := <-saved:
+		if want := alice + " +8613800000000"; got != want {
+			t.Errorf("saved %q, want %q", got, want)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nothing was saved")
 	}
 }
 

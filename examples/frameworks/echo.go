@@ -21,7 +21,7 @@ func Echo(b *Backend) *echo.Echo {
 		phone, err := b.redeem(c.Request().Context(), body.Code)
 		if err != nil {
 			log.Print(err)
-			return echo.NewHTTPError(wxphone.HTTPStatus(err), "")
+			return c.JSON(wxphone.HTTPStatus(err), map[string]wxphone.Step{"step": wxphone.NextStep(err)})
 		}
 		return c.JSON(http.StatusOK, map[string]string{"phone": phone.String()}) // masked
 	}, middleware.BodyLimit(maxBody))

@@ -20,7 +20,7 @@ func Fiber2(b *Backend) *fiber.App {
 		phone, err := b.redeem(c.UserContext(), body.Code) // not c.Context()
 		if err != nil {
 			log.Print(err)
-			return fiber.NewError(wxphone.HTTPStatus(err))
+			return c.Status(wxphone.HTTPStatus(err)).JSON(fiber.Map{"step": wxphone.NextStep(err)})
 		}
 		return c.JSON(fiber.Map{"phone": phone.String()}) // masked
 	})

@@ -20,7 +20,7 @@ func Fiber3(b *Backend) *fiber.App {
 		phone, err := b.redeem(c.Context(), body.Code) // neither c nor c.RequestCtx()
 		if err != nil {
 			log.Print(err)
-			return fiber.NewError(wxphone.HTTPStatus(err))
+			return c.Status(wxphone.HTTPStatus(err)).JSON(fiber.Map{"step": wxphone.NextStep(err)})
 		}
 		return c.JSON(fiber.Map{"phone": phone.String()}) // masked
 	})

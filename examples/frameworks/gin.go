@@ -23,8 +23,7 @@ func Gin(b *Backend) *gin.Engine {
 		phone, err := b.redeem(c.Request.Context(), body.Code) // not c
 		if err != nil {
 			log.Print(err)
-			status := wxphone.HTTPStatus(err)
-			c.JSON(status, gin.H{"error": http.StatusText(status)})
+			c.JSON(wxphone.HTTPStatus(err), gin.H{"step": wxphone.NextStep(err)})
 			return
 		}
 		c.JSON(http.StatusOK, gin.H{"phone": phone.String()}) // masked

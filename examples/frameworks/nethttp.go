@@ -26,8 +26,9 @@ func phoneHandler(b *Backend) http.HandlerFunc {
 		phone, err := b.redeem(r.Context(), body.Code)
 		if err != nil {
 			log.Print(err)
-			status := wxphone.HTTPStatus(err)
-			http.Error(w, http.StatusText(status), status)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(wxphone.HTTPStatus(err))
+			_ = json.NewEncoder(w).Encode(map[string]wxphone.Step{"step": wxphone.NextStep(err)})
 			return
 		}
 		fmt.Fprintln(w, phone) // masked

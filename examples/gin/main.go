@@ -52,43 +52,56 @@ type PhoneGetter interface {
 	GetPhoneNumber(ctx context.Context, code string, opts ...wxphone.PhoneOption) (*wxphone.PhoneInfo, error)
 }
 
+// Saver keeps a number for the user whose session ctx carries.
+type Saver func(ctx context.Context, phone *wxphone.PhoneInfo) error
+
+// logNumber stands for a database.
+func logNumber(logger *slog.Logger) Saver {
+	return func(ctx context.Context, phone *wxphone.PhoneInfo) error {
+		logger.InfoContext(ctx, "saved", "phone", phone) // masked
+		return nil
+	}
+}
+
 // newRouter takes the client, which a program makes once.
-func newRouter(phones PhoneGetter, logger *slog.Logger) *gin.Engine {
+func newRouter(phones PhoneGetter, save Saver, logger *slog.Logger) *gin.Engine {
 	router := gin.New() // gin.Default would log the URL as the client wrote it
 	router.Use(gin.Recovery(), limitBody(4096), answerErrors(logger))
-	router.POST("/phone", postPhone(phones))
+	router.POST("/phone", postPhone(phones, save))
 	return router
 }
 
 // postPhone takes {"code": "..."}, the code of the phone number button.
-func postPhone(phones PhoneGetter) gin.HandlerFunc {
+func postPhone(phones PhoneGetter, save Saver) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		var body struct {
 			Code string `json:"code" binding:"required"`
 		}
 		if err := c.ShouldBindJSON(&body); err != nil {
 			// The error of the JSON package may quote the body.
-			c.AbortWithStatusJSON(http.StatusBadRequest, gin.H{"error": "failed"})
+			c.AbortWithStatusJSON(http.StatusBadRequest, gin.H{"step": wxphone.StepStop})
 			return
 		}
-		// Not c itself, although it is a context.Context: gin uses c for the next
-		// request when this handler has returned, and by default c is not done
-		// when the client goes away.
-		ctx, cancel := context.WithTimeout(c.Request.Context(), 10*time.Second)
+		// A code works once. Finish and save the number even if the phone hangs up.
+		// The parent is not c itself, although it is a context.Context: gin uses c
+		// for the next request when this handler has returned.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 10*time.Second)
 		defer cancel()
 
 		phone, err := phones.GetPhoneNumber(ctx, body.Code)
+		if err == nil {
+			err = save(ctx, phone)
+		}
 		if err != nil {
 			_ = c.Error(err) // for answerErrors
 			return
 		}
-		// Save phone.E164() for the user of your session.
 		c.JSON(http.StatusOK, gin.H{"phone": phone.String()}) // masked
 	}
 }
 
-// answerErrors logs what a handler left with c.Error, and answers with a word
-// that the mini-program can act on.
+// answerErrors logs what a handler left with c.Error, and answers with the step
+// that the mini-program is to take.
 func answerErrors(logger *slog.Logger) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Next()
@@ -104,20 +117,8 @@ func answerErrors(logger *slog.Logger) gin.HandlerFunc {
 		// The error holds no secret and no number.
 		logger.LogAttrs(c.Request.Context(), level, "refused",
 			slog.String("route", c.FullPath()), slog.Int("status", status), slog.Any("err", last.Err))
-		c.AbortWithStatusJSON(status, gin.H{"error": word(last.Err, status)})
+		c.AbortWithStatusJSON(status, gin.H{"step": wxphone.NextStep(last.Err)})
 	}
-}
-
-func word(err error, status int) string {
-	switch {
-	case errors.Is(err, wxphone.ErrCodeInvalid):
-		return "tap_again"
-	case errors.Is(err, wxphone.ErrNoPhoneNumber), errors.Is(err, wxphone.ErrWatermark):
-		return "failed" // WeChat would answer the same again
-	case status == http.StatusTooManyRequests, status > http.StatusInternalServerError:
-		return "try_later"
-	}
-	return "failed"
 }
 
 func limitBody(n int64) gin.HandlerFunc {
@@ -142,7 +143,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if err != nil {
 		return err
 	}
-	return serve(ctx, *addr, newRouter(client, logger))
+	return serve(ctx, *addr, newRouter(client, logNumber(logger), logger))
 }
 
 // serve is used instead of gin's own Run, which has no timeouts and does not
@@ -179,7 +180,8 @@ func demo(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	router := newRouter(client, slog.New(slog.NewTextHandler(stdout, &slog.HandlerOptions{ReplaceAttr: withoutTime})))
+	logger := slog.New(slog.NewTextHandler(stdout, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
+	router := newRouter(client, logNumber(logger), logger)
 	fmt.Fprintln(stdout, "No address given: this is a fake WeChat at", wechat.URL())
 
 	body := `{"code":"` + wechat.IssueCode(wxphone.PhoneInfo{

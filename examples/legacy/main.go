@@ -29,19 +29,6 @@ func main() {
 // openID is the user who logs in and taps.
 const openID = "openid-of-alice"
 
-// reveal turns what the button sent into a phone number. session is what the
-// login before the tap left on the backend.
-func reveal(ctx context.Context, client *wxphone.Client, session *wxphone.Session, encryptedData, iv string) (*wxphone.PhoneInfo, error) {
-	phone, err := client.VerifyPhoneNumber(ctx, session.SessionKey, encryptedData, iv)
-	if !errors.Is(err, wxphone.ErrDecrypt) {
-		return phone, err
-	}
-	if stale := client.CheckSessionKey(ctx, session.OpenID, session.SessionKey); stale != nil {
-		return nil, stale // 401: the mini-program calls wx.login, then the user taps again
-	}
-	return nil, err // 400: the key is the user's, so another tap is enough
-}
-
 // run is the program without its process, so that tests can call it. Only the
 // base URL differs from a deployed program.
 func run(ctx context.Context, stdout io.Writer) error {
@@ -90,7 +77,7 @@ func inOrder(ctx context.Context, wechat *wxphonetest.Server, client *wxphone.Cl
 	fmt.Fprintln(stdout, "   kept on the backend:", session, "with session_key", session.SessionKey)
 
 	encryptedData, iv := tap(wechat)
-	phone, err := reveal(ctx, client, session, encryptedData, iv)
+	phone, err := client.RevealPhoneNumber(ctx, session, encryptedData, iv)
 	if err != nil {
 		return nil, err
 	}
@@ -108,17 +95,18 @@ func loginAfterTap(ctx context.Context, wechat *wxphonetest.Server, client *wxph
 	if err != nil {
 		return nil, err
 	}
-	_, err = reveal(ctx, client, session, encryptedData, iv)
+	_, err = client.RevealPhoneNumber(ctx, session, encryptedData, iv)
 	if err == nil {
 		return nil, errors.New("data of an old session_key was decrypted")
 	}
 	fmt.Fprintln(stdout, "   error:", err)
 	fmt.Fprintln(stdout, "   errors.Is(err, wxphone.ErrDecrypt):", errors.Is(err, wxphone.ErrDecrypt))
 	fmt.Fprintln(stdout, "   wxphone.HTTPStatus(err):", wxphone.HTTPStatus(err))
+	fmt.Fprintln(stdout, "   wxphone.NextStep(err):", wxphone.NextStep(err))
 
 	fmt.Fprintln(stdout, "   The old key is gone, the new one is good: let the user tap again, without wx.login in between.")
 	encryptedData, iv = tap(wechat)
-	phone, err := reveal(ctx, client, session, encryptedData, iv)
+	phone, err := client.RevealPhoneNumber(ctx, session, encryptedData, iv)
 	if err != nil {
 		return nil, err
 	}
@@ -128,15 +116,16 @@ func loginAfterTap(ctx context.Context, wechat *wxphonetest.Server, client *wxph
 
 // staleKey is a backend that missed the last login.
 func staleKey(ctx context.Context, wechat *wxphonetest.Server, client *wxphone.Client, old *wxphone.Session, stdout io.Writer) error {
-	fmt.Fprintln(stdout, "\n2. The backend still has the session_key of step 0. CheckSessionKey tells: the mini-program must call wx.login, then the user taps.")
+	fmt.Fprintln(stdout, "\n2. The backend still has the session_key of step 0. RevealPhoneNumber finds out: the mini-program must call wx.login, then the user taps.")
 	encryptedData, iv := tap(wechat)
-	_, err := reveal(ctx, client, old, encryptedData, iv)
+	_, err := client.RevealPhoneNumber(ctx, old, encryptedData, iv)
 	if err == nil {
 		return errors.New("a stale session_key was taken")
 	}
 	fmt.Fprintln(stdout, "   error:", err)
 	fmt.Fprintln(stdout, "   errors.Is(err, wxphone.ErrSessionExpired):", errors.Is(err, wxphone.ErrSessionExpired))
 	fmt.Fprintln(stdout, "   wxphone.HTTPStatus(err):", wxphone.HTTPStatus(err))
+	fmt.Fprintln(stdout, "   wxphone.NextStep(err):", wxphone.NextStep(err))
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/wxphone/wxphone"
 )
@@ -44,18 +45,22 @@ func BindPhone(phones PhoneGetter, numbers Numbers, currentUser func(*http.Reque
 			http.Error(w, `send {"code": "..."}`, http.StatusBadRequest)
 			return
 		}
-		phone, err := phones.GetPhoneNumber(r.Context(), body.Code)
+		// A code works once. Finish and save the number even if the caller hangs up.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), 10*time.Second)
+		defer cancel()
+		phone, err := phones.GetPhoneNumber(ctx, body.Code)
 		if err != nil {
 			log.Print(err) // holds no secret and no number
-			status := wxphone.HTTPStatus(err)
-			http.Error(w, http.StatusText(status), status)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(wxphone.HTTPStatus(err))
+			_ = json.NewEncoder(w).Encode(map[string]wxphone.Step{"step": wxphone.NextStep(err)})
 			return
 		}
 		number := phone.E164()
 		if number == "" {
 			number = phone.PhoneNumber // as WeChat wrote it
 		}
-		if err := numbers.SetNumber(r.Context(), userID, number); err != nil {
+		if err := numbers.SetNumber(ctx, userID, number); err != nil {
 			log.Print("saving a phone number: ", err)
 			http.Error(w, "not saved", http.StatusInternalServerError)
 			return

@@ -1,8 +1,10 @@
 package unittest_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/wxphone/wxphone/wxphonetest"
 )
@@ -29,6 +31,28 @@ func TestFakeCodeWorksOnce(t *testing.T) {
 
 	if status, _ := bind(client, db, alice, body); status != http.StatusBadRequest {
 		t.Errorf("the code worked twice: %d", status)
+	}
+}
+
+// A phone that hangs up in the middle has used its code up. Its number is saved
+// all the same.
+func TestFakePhoneHangsUp(t *testing.T) {
+	wechat := wxphonetest.NewServer(t)
+	wechat.SetLatency(phoneEndpoint, 200*time.Millisecond)
+	db := new(database)
+	ctx, hangUp := context.WithCancel(context.Background())
+	go func() {
+		for wechat.Requests(phoneEndpoint) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		hangUp()
+	}()
+	bindWhile(ctx, wechat.NewClient(), db, alice, `{"code":"`+wechat.IssueCode(consented)+`"}`)
+	if ctx.Err() == nil {
+		t.Error("the line was to be cut before the answer")
+	}
+	if got := db.numbers["alice"]; got != "+8613800000000" {
+		t.Errorf("saved %q, want +8613800000000", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package unittest_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net/http"
@@ -31,9 +32,9 @@ type database struct {
 	err     error
 }
 
-func (d *database) SetNumber(_ context.Context, userID, e164 string) error {
-	if d.err != nil {
-		return d.err
+func (d *database) SetNumber(ctx context.Context, userID, e164 string) error {
+	if err := errors.Join(ctx.Err(), d.err); err != nil {
+		return err
 	}
 	if d.numbers == nil {
 		d.numbers = make(map[string]string)
@@ -48,7 +49,12 @@ func nobody(*http.Request) (string, bool) { return "", false }
 
 // bind sends a body to BindPhone and returns what the mini-program gets.
 func bind(phones unittest.PhoneGetter, db *database, user func(*http.Request) (string, bool), body string) (status int, answer string) {
-	request := httptest.NewRequest(http.MethodPost, "/phone", strings.NewReader(body))
+	return bindWhile(context.Background(), phones, db, user, body)
+}
+
+// bindWhile is bind for a mini-program that hangs up when ctx ends.
+func bindWhile(ctx context.Context, phones unittest.PhoneGetter, db *database, user func(*http.Request) (string, bool), body string) (status int, answer string) {
+	request := httptest.NewRequestWithContext(ctx, http.MethodPost, "/phone", strings.NewReader(body))
 	recorder := httptest.NewRecorder()
 	unittest.BindPhone(phones, db, user)(recorder, request)
 	return recorder.Code, strings.TrimSpace(recorder.Body.String())
