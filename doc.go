@@ -20,7 +20,7 @@
 //
 // The button's code is redeemed with [Client.GetPhoneNumber]. Base libraries
 // before 2.21.2 hand out encryptedData and iv instead: log the user in with
-// [Client.Code2Session] before the tap, then use [Client.VerifyPhoneNumber],
+// [Client.Code2Session] before the tap, then use [Client.RevealPhoneNumber],
 // or [DecryptPhoneNumber] without asking WeChat. With cloud development, a
 // cloudID goes to [Client.GetPhoneNumberByCloudID].
 //
@@ -28,7 +28,7 @@
 //
 // WeChat's errcodes are [APIError] values. Match their causes with
 // [errors.Is] and this package's Err variables, decide by [APIError.Kind], or
-// answer the client with [HTTPStatus]. An answer that is not WeChat's JSON is
+// answer the client with [HTTPStatus] and [NextStep]. An answer that is not WeChat's JSON is
 // a [ResponseError].
 //
 // # Secrets

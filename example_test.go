@@ -126,6 +126,52 @@ func ExampleHTTPStatus() {
 	// 504 200
 }
 
+func ExampleNextStep() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+	ctx, client := context.Background(), wechat.NewClient()
+
+	_, err = client.GetPhoneNumber(ctx, "a code that WeChat does not know")
+	fmt.Println(wxphone.NextStep(err)) // a handler answers {"step": "tap_again"}
+
+	_, err = client.Code2Session(ctx, "a code of wx.login that WeChat does not know")
+	fmt.Println(wxphone.NextStep(err))
+
+	fmt.Println(wxphone.NextStep(context.DeadlineExceeded), wxphone.NextStep(nil))
+	// Output:
+	// tap_again
+	// log_in
+	// send_again done
+}
+
+// The mini-program sends a code again because the answer was lost on its way.
+func ExampleWithDuplicateWindow() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+	code := wechat.IssueCode(wxphone.PhoneInfo{
+		PhoneNumber:     "13800000000",
+		PurePhoneNumber: "13800000000",
+		CountryCode:     "86",
+	})
+	ctx, client := context.Background(), wechat.NewClient(wxphone.WithDuplicateWindow(5*time.Minute))
+
+	for range 2 {
+		phone, err := client.GetPhoneNumber(ctx, code)
+		fmt.Println(phone, err)
+	}
+	fmt.Println("requests:", wechat.Requests("/wxa/business/getuserphonenumber"))
+	// Output:
+	// +86 138****0000 <nil>
+	// +86 138****0000 <nil>
+	// requests: 1
+}
+
 func ExampleClient_AccessToken() {
 	wechat, err := wxphonetest.Start()
 	if err != nil {
