@@ -88,8 +88,31 @@ func TestProgramsCompileAndTheirTestsPass(t *testing.T) {
 		}
 		writeFile(t, filepath.Join(dir, fmt.Sprintf("%s%d", program, programs[program]), name), file.text)
 	}
+	addTests(t, dir)
 	goCommand(t, dir, "vet", "./...")
 	goCommand(t, dir, "test", "./...")
+}
+
+// addTests puts the tests in testdata beside the programs that they are for,
+// which have no place for them on the page.
+func addTests(t *testing.T, dir string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join("testdata", "*", "*_test.go"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no tests in testdata: %v", err)
+	}
+	for _, name := range names {
+		program := filepath.Join(dir, filepath.Base(filepath.Dir(name)))
+		if _, err := os.Stat(program); err != nil {
+			t.Errorf("%s is for no program: %v", name, err)
+			continue
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(program, filepath.Base(name)), string(text))
+	}
 }
 
 // newUserModule returns a directory with a module that requires this one, and
