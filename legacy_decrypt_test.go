@@ -68,7 +68,12 @@ func padPKCS7(plaintext []byte) []byte {
 // test chooses the padding too.
 func encryptBlocks(tb testing.TB, blocks []byte) []byte {
 	tb.Helper()
-	block, err := aes.NewCipher(legacyKey)
+	return encryptUnder(tb, legacyKey, blocks)
+}
+
+func encryptUnder(tb testing.TB, key, blocks []byte) []byte {
+	tb.Helper()
+	block, err := aes.NewCipher(key)
 	require.NoError(tb, err)
 	ciphertext := make([]byte, len(blocks))
 	cipher.NewCBCEncrypter(block, legacyIV).CryptBlocks(ciphertext, blocks)
