@@ -2,8 +2,8 @@ package wxphone
 
 import (
 	"crypto/aes"
-	"crypto/cipher"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -33,11 +33,17 @@ var errDecrypt = fmt.Errorf("%w: most often it was made under another session_ke
 //
 // The payload must name appID in its watermark, hold all the fields of
 // [PhoneInfo], and agree with itself. Anything else is one [ErrDecrypt], whose
-// text does not tell what was wrong, nor does its duration for data of one
-// length: the data has no signature, and an answer that tells causes apart
-// lets its sender forge a number. Keep it so towards the client. Whoever has
-// the session_key can still forge one; [Client.VerifyPhoneNumber] closes that
-// too.
+// text does not tell what was wrong. Nor does its duration for data of one
+// length: nothing is read before all of it is known to be right, and finding
+// that out takes the same time whatever is wrong. Keep it so towards the
+// client: the data has no signature, and an answer that tells causes apart lets
+// its sender forge a number. Only data that is right but for one place, such as
+// numbers that disagree, is refused as late as a success would be.
+//
+// That it was accepted, or not, remains an answer. Whoever may try millions of
+// messages under one session_key learns something from it, so limit how often
+// one user may fail. Whoever has the session_key can write any number.
+// [Client.VerifyPhoneNumber] closes both.
 //
 // An empty appID is [ErrInvalidArgument]. How old the data is, is not checked:
 // see [Watermark.Time] and [Client.DecryptPhoneNumber].
@@ -48,14 +54,16 @@ func DecryptPhoneNumber(appID string, key SessionKey, encryptedData, iv string) 
 	if appID == "" {
 		return nil, invalid("appID", "is empty")
 	}
-	plaintext, padded, ok := decryptCBC(key, encryptedData, iv)
+	plaintext, padded, ok := decryptCBC(key, encryptedData, iv, payload.ShortestPhone(appID))
 	if !ok {
 		return nil, errDecrypt
 	}
+	// Both are known before either counts.
+	if padded&payload.IsPhone(plaintext, appID) != 1 {
+		return nil, errDecrypt
+	}
 	phone, ok := payload.ReadPhone(plaintext)
-	ok = ok && string(phone.Watermark.AppID) == appID
-	// Only here, after all the work, may the padding make a difference.
-	if !ok || padded != 1 {
+	if !ok || string(phone.Watermark.AppID) != appID {
 		return nil, errDecrypt
 	}
 	return phoneFromPayload(&phone, appID), nil
@@ -63,15 +71,22 @@ func DecryptPhoneNumber(appID string, key SessionKey, encryptedData, iv string) 
 
 // DecryptData decrypts any other encryptedData with a watermark, such as the
 // one of wx.getUserInfo or wx.getWeRunData, into the value v points to, as
-// [json.Unmarshal] does. Arguments are those of [DecryptPhoneNumber], which is
-// stricter and should be preferred for phone numbers.
+// [json.Unmarshal] does. Arguments are those of [DecryptPhoneNumber].
+//
+// Believe nothing in v that matters. Whoever sends the iv chooses the first 16
+// bytes of the payload, and nobody can tell: they may hold the beginning of
+// another openId, or another key for the first value. Take the openid from the
+// [Session], and a phone number from DecryptPhoneNumber only. A payload that has
+// one of the keys phoneNumber, purePhoneNumber and countryCode is taken only if
+// DecryptPhoneNumber takes it too, so that the sender cannot make a phone number
+// of a nickname.
 //
 // The value is decoded afresh, so that nothing of the old one remains in it,
-// and it stays untouched on failure. No age limit applies. The payload must be strict JSON with
-// valid UTF-8 throughout and name appID in its watermark. Anything else,
-// including a payload that does not fit v, is the same [ErrDecrypt] as there.
-// An empty appID, and a v that is not a pointer or is nil, is
-// [ErrInvalidArgument].
+// and it stays untouched on failure. No age limit applies. The payload must be
+// strict JSON with valid UTF-8 throughout and name appID in its watermark.
+// Anything else, including a payload that does not fit v, is the same
+// [ErrDecrypt] as there. An empty appID, and a v that is not a pointer or is
+// nil, is [ErrInvalidArgument].
 //
 // WeChat's description:
 // https://developers.weixin.qq.com/miniprogram/dev/framework/open-ability/signature.html
@@ -83,13 +98,15 @@ func DecryptData(appID string, key SessionKey, encryptedData, iv string, v any) 
 	if target.Kind() != reflect.Pointer || target.IsNil() {
 		return invalid("v", "is not a pointer to decode into, or is nil")
 	}
-	plaintext, padded, ok := decryptCBC(key, encryptedData, iv)
+	plaintext, padded, ok := decryptCBC(key, encryptedData, iv, payload.ShortestData(appID))
 	if !ok {
 		return errDecrypt
 	}
+	if padded&payload.IsData(plaintext, appID) != 1 {
+		return errDecrypt
+	}
 	watermark, ok := payload.ReadWatermark(plaintext)
-	ok = ok && string(watermark.AppID) == appID
-	if !ok || padded != 1 {
+	if !ok || string(watermark.AppID) != appID {
 		return errDecrypt
 	}
 	// What comes here has passed every check and can fail only because it does
@@ -105,30 +122,47 @@ func DecryptData(appID string, key SessionKey, encryptedData, iv string, v any) 
 // decryptCBC returns the plaintext with its padding blanked, and 1 if that
 // padding was right or 0 if it was not. What ok tells, and the time until
 // here, follow from the lengths and alphabets of the arguments alone, which
-// their sender knows anyway. What comes after must read the plaintext before
-// it looks at padded.
-func decryptCBC(key SessionKey, encryptedData, iv string) (plaintext []byte, padded int, ok bool) {
-	const encodedBlock = 24 // base64 of 16 bytes
-	if len(key) != encodedBlock || len(iv) != encodedBlock || len(encryptedData) > maxEncryptedData {
-		return nil, 0, false
-	}
-	var keyBuf [encodedBlock]byte
-	rawKey := decodeBase64(keyBuf[:], string(key))
-	buf := make([]byte, encodedBlock+strictBase64.DecodedLen(len(encryptedData)))
-	rawIV := decodeBase64(buf[:encodedBlock], repairBase64(iv))
-	plaintext = decodeBase64(buf[encodedBlock:], repairBase64(encryptedData))
-	if len(rawKey) != aes.BlockSize || len(rawIV) != aes.BlockSize ||
-		len(plaintext) == 0 || len(plaintext)%aes.BlockSize != 0 {
+// their sender knows anyway.
+func decryptCBC(key SessionKey, encryptedData, iv string, shortest int) (plaintext []byte, padded int, ok bool) {
+	rawKey, rawIV, data, ok := decodeSealed(key, encryptedData, iv, shortest)
+	if !ok {
 		return nil, 0, false
 	}
 	block, err := aes.NewCipher(rawKey)
 	if err != nil {
 		return nil, 0, false
 	}
-	cipher.NewCBCDecrypter(block, rawIV).CryptBlocks(plaintext, plaintext)
-	length, padded := unpadPKCS7(plaintext, aes.BlockSize)
-	blankTail(plaintext, length)
-	return plaintext, padded, true
+	// CBC, from the end on, where the block before is still ciphertext. What
+	// crypto/cipher has for it takes an allocation of half a kilobyte.
+	for end := len(data); end > 0; end -= aes.BlockSize {
+		last, before := data[end-aes.BlockSize:end], rawIV
+		if end > aes.BlockSize {
+			before = data[end-2*aes.BlockSize : end-aes.BlockSize]
+		}
+		block.Decrypt(last, last)
+		for _, half := range [2]int{0, 8} {
+			x := binary.NativeEndian.Uint64(last[half:]) ^ binary.NativeEndian.Uint64(before[half:])
+			binary.NativeEndian.PutUint64(last[half:], x)
+		}
+	}
+	return data, blankPKCS7(data), true
+}
+
+// decodeSealed decodes all three from base64. It fails on lengths and alphabets
+// that none of them has, and on data whose plaintext would be shorter than
+// shortest, as no payload is: what is never decrypted tells nothing.
+func decodeSealed(key SessionKey, encryptedData, iv string, shortest int) (rawKey, rawIV, data []byte, ok bool) {
+	const encodedBlock = 24 // base64 of 16 bytes
+	if len(key) != encodedBlock || len(iv) != encodedBlock || len(encryptedData) > maxEncryptedData {
+		return nil, nil, nil, false
+	}
+	buf := make([]byte, 2*encodedBlock+strictBase64.DecodedLen(len(encryptedData)))
+	rawKey = decodeBase64(buf[:encodedBlock], string(key))
+	rawIV = decodeBase64(buf[encodedBlock:2*encodedBlock], repairBase64(iv))
+	data = decodeBase64(buf[2*encodedBlock:], repairBase64(encryptedData))
+	ok = len(rawKey) == aes.BlockSize && len(rawIV) == aes.BlockSize &&
+		len(data) > shortest && len(data)%aes.BlockSize == 0
+	return rawKey, rawIV, data, ok
 }
 
 // repairBase64 restores the '+' that form decoding turns into a space. The

@@ -319,6 +319,49 @@ func TestDataIsDecodedAfresh(t *testing.T) {
 	require.Contains(t, got, "phoneNumber")
 }
 
+// withFirstBlock returns the iv under which the first block of plaintext, which
+// was from under iv, is to. Anybody can do that who knows what it was.
+func withFirstBlock(tb testing.TB, iv, from, to string) string {
+	tb.Helper()
+	require.Len(tb, from, aes.BlockSize)
+	require.Len(tb, to, aes.BlockSize)
+	changed := decode64(tb, iv)
+	for i := range changed {
+		changed[i] ^= from[i] ^ to[i]
+	}
+	return encode64(changed)
+}
+
+// DecryptData cannot help that, and its documentation says so.
+func TestSenderOfTheIVChoosesTheFirstBlock(t *testing.T) {
+	t.Parallel()
+	v := readLegacyVectors(t, "testdata/vector_demo.json")[0]
+	var got struct{ OpenID string }
+	forged := withFirstBlock(t, v.IV, `{"openId":"oGZUI`, `{"openId":"oXXXX`)
+	require.NoError(t, wxphone.DecryptData(v.AppID, v.SessionKey, v.EncryptedData, forged, &got))
+	require.Equal(t, "oXXXX0egBJY1zhBYw2KhdUfwVJJE", got.OpenID)
+}
+
+func TestNicknameBecomesNoPhoneNumber(t *testing.T) {
+	t.Parallel()
+	key := wxphone.SessionKey(encode64(legacyKey))
+	text := `{   "nickName":"13900000000","gender":1,"watermark":{"timestamp":1700000000,"appid":"` + legacyAppID + `"}}`
+	data, iv := encode64(encryptBlocks(t, padPKCS7([]byte(text)))), encode64(legacyIV)
+	type target struct {
+		NickName    string `json:"nickName"`
+		PhoneNumber string `json:"phoneNumber"`
+	}
+	var got target
+	require.NoError(t, wxphone.DecryptData(legacyAppID, key, data, iv, &got))
+	require.Equal(t, target{NickName: "13900000000"}, got)
+	for _, first := range []string{`{"phoneNumber":"`, `{"PhoneNumber":"`, `{"phonenumber":"`, `{"PHONENUMBER":"`, `{"countryCode":"`, `{"countrycode":"`} {
+		forged := withFirstBlock(t, iv, text[:aes.BlockSize], first)
+		got = target{}
+		require.ErrorIs(t, wxphone.DecryptData(legacyAppID, key, data, forged, &got), wxphone.ErrDecrypt, first)
+		require.Zero(t, got)
+	}
+}
+
 // OpenSSL encrypts with code that shares nothing with ours.
 func TestOpenSSLCiphertextsDecrypt(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,34 @@ package wxphone
 import (
 	"crypto/aes"
 	"crypto/subtle"
+	"encoding/binary"
 )
+
+// blankPKCS7 overwrites the padding of b with spaces, which JSON ignores at its
+// end, and returns 1 if the padding is right or 0 if it is not. b holds whole
+// AES blocks, at least one.
+//
+// What it overwrites if the padding is wrong follows from the last byte alone,
+// modulo the block size. Neither a branch nor an index depends on the contents
+// of b.
+func blankPKCS7(b []byte) (good int) {
+	if len(b) == 0 || len(b)%aes.BlockSize != 0 {
+		return 0
+	}
+	const each, spaces = 0x0101010101010101, ' ' * 0x0101010101010101
+	tail := b[len(b)-aes.BlockSize:]
+	front, back := binary.LittleEndian.Uint64(tail[:8]), binary.LittleEndian.Uint64(tail[8:])
+	last := back >> 56
+	padding := (last-1)&(aes.BlockSize-1) + 1
+	// Bytes that belong to the padding are all ones. Of front there are some
+	// only if the padding is longer than back, which is eight bytes.
+	inBack := ^(^uint64(0) >> (8 * padding))
+	inFront := ^(^uint64(0) >> (8 * (padding - 8) & 127)) & -((8 - padding) >> 63)
+	wrong := (front^last*each)&inFront | (back^last*each)&inBack | (last ^ padding)
+	binary.LittleEndian.PutUint64(tail[:8], front&^inFront|spaces&inFront)
+	binary.LittleEndian.PutUint64(tail[8:], back&^inBack|spaces&inBack)
+	return int(1 ^ (wrong|-wrong)>>63) //nolint:gosec // 0 or 1
+}
 
 // unpadPKCS7 returns the length of b without its padding, and 1 if the padding
 // is right or 0 if it is not. b holds whole blocks, at least one. blockSize is
@@ -26,14 +53,4 @@ func unpadPKCS7(b []byte, blockSize int) (length, good int) {
 		good &= outside | subtle.ConstantTimeByteEq(b[len(b)-i], last)
 	}
 	return len(b) - padding, good
-}
-
-// blankTail overwrites b from length on, which must be within the last block,
-// with spaces. JSON ignores them at its end, so that reading b costs the same
-// whatever length is.
-func blankTail(b []byte, length int) {
-	for i := len(b) - aes.BlockSize; i < len(b); i++ {
-		beyond := subtle.ConstantTimeLessOrEq(length, i)
-		b[i] = byte(subtle.ConstantTimeSelect(beyond, ' ', int(b[i]))) //nolint:gosec // both choices are bytes
-	}
 }

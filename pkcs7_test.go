@@ -89,16 +89,6 @@ func TestWrongPaddingStillYieldsAPlausibleLength(t *testing.T) {
 	}
 }
 
-func TestBlankTailBlanksTheTailOnly(t *testing.T) {
-	t.Parallel()
-	for length := aes.BlockSize; length <= 2*aes.BlockSize; length++ {
-		b := bytes.Repeat([]byte{'x'}, 2*aes.BlockSize)
-		blankTail(b, length)
-		want := append(bytes.Repeat([]byte{'x'}, length), bytes.Repeat([]byte{' '}, 2*aes.BlockSize-length)...)
-		require.Equal(t, want, b)
-	}
-}
-
 func FuzzUnpadPKCS7(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(bytes.Repeat([]byte{0}, 16))
@@ -121,6 +111,78 @@ func FuzzUnpadPKCS7(f *testing.F) {
 			if !bytes.Equal(b, before) {
 				t.Fatal("unpadPKCS7 modified its input")
 			}
+		}
+	})
+}
+
+func TestEveryPaddingLengthIsAcceptedAndBlanked(t *testing.T) {
+	t.Parallel()
+	for padding := 1; padding <= aes.BlockSize; padding++ {
+		b := bytes.Repeat([]byte{'x'}, 3*aes.BlockSize-padding)
+		want := append(bytes.Clone(b), bytes.Repeat([]byte{' '}, padding)...)
+		b = append(b, bytes.Repeat([]byte{byte(padding)}, padding)...)
+		require.Equal(t, 1, blankPKCS7(b), "padding of %d", padding)
+		require.Equal(t, want, b)
+	}
+}
+
+func TestPaddingByteOutOfRangeIsRefusedBeforeBlanking(t *testing.T) {
+	t.Parallel()
+	for last := 0; last < 256; last++ {
+		good := blankPKCS7(bytes.Repeat([]byte{byte(last)}, 2*aes.BlockSize))
+		require.Equal(t, last >= 1 && last <= aes.BlockSize, good == 1, "padding byte %d", last)
+	}
+}
+
+func TestEveryPaddingByteIsCheckedBeforeBlanking(t *testing.T) {
+	t.Parallel()
+	for padding := 1; padding <= aes.BlockSize; padding++ {
+		for wrong := 2; wrong <= padding; wrong++ {
+			for bit := 0; bit < 8; bit++ {
+				b := bytes.Repeat([]byte{byte(padding)}, aes.BlockSize)
+				b[len(b)-wrong] ^= 1 << bit
+				require.Zero(t, blankPKCS7(b), "padding of %d, wrong byte %d from the end", padding, wrong)
+			}
+		}
+	}
+}
+
+func TestPaddingNeedsWholeBlocksBeforeBlanking(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 1, 15, 17, 31} {
+		b := bytes.Repeat([]byte{1}, n)
+		require.Zero(t, blankPKCS7(b))
+		require.Equal(t, bytes.Repeat([]byte{1}, n), b)
+	}
+}
+
+func TestWrongPaddingBlanksWithinTheLastBlock(t *testing.T) {
+	t.Parallel()
+	for last := 0; last < 256; last++ {
+		b := bytes.Repeat([]byte{'x'}, 2*aes.BlockSize)
+		b[len(b)-1] = byte(last)
+		blankPKCS7(b)
+		require.Equal(t, bytes.Repeat([]byte{'x'}, aes.BlockSize), b[:aes.BlockSize])
+		require.Equal(t, byte(' '), b[len(b)-1])
+	}
+}
+
+func FuzzBlankPKCS7(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(bytes.Repeat([]byte{0}, 16))
+	f.Add(bytes.Repeat([]byte{16}, 16))
+	f.Add(bytes.Repeat([]byte{17}, 32))
+	f.Add(append(bytes.Repeat([]byte{'{'}, 29), 3, 3, 3))
+	f.Add(append(bytes.Repeat([]byte{'{'}, 29), 3, 2, 3))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		length, wantGood := naiveUnpad(b, aes.BlockSize)
+		want := append(bytes.Clone(b[:length]), bytes.Repeat([]byte{' '}, len(b)-length)...)
+		good := blankPKCS7(b)
+		if good != 0 && good != 1 || (good == 1) != wantGood {
+			t.Fatalf("blankPKCS7(%x) says %d, the reference %v", b, good, wantGood)
+		}
+		if wantGood && !bytes.Equal(b, want) {
+			t.Fatalf("blankPKCS7 made %x, the reference %x", b, want)
 		}
 	})
 }

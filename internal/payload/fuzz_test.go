@@ -55,6 +55,15 @@ func FuzzRead(f *testing.F) {
 		if isPhone && !isData {
 			t.Fatal("a phone payload is a payload")
 		}
+		for _, appID := range []string{string(w.AppID), testAppID, "", "x"} {
+			right := string(w.AppID) == appID
+			if isPhone && right && IsPhone(b, appID) != 1 || isData && right && IsData(b, appID) != 1 {
+				t.Fatal("what is read was refused before")
+			}
+			if isData && !right && IsPhone(b, appID)|IsData(b, appID) != 0 {
+				t.Fatal("another appid is taken")
+			}
+		}
 		if !isData {
 			return
 		}

@@ -7,9 +7,8 @@ import "unicode/utf8"
 type place uint8
 
 const (
-	inPhone     place = iota // the top level of a phone payload
-	inData                   // the top level of any other payload
-	inWatermark              // the watermark of either
+	inPayload   place = iota // the top level
+	inWatermark              // the watermark
 	inUnknown                // anywhere below an unknown key
 )
 
@@ -57,13 +56,9 @@ func exact(in place, name []byte) key {
 		}
 		return keyUnknown
 	}
-	if string(name) == "watermark" {
-		return keyWatermark
-	}
-	if in == inData {
-		return keyUnknown
-	}
 	switch string(name) {
+	case "watermark":
+		return keyWatermark
 	case "phoneNumber":
 		return keyPhoneNumber
 	case "purePhoneNumber":
@@ -95,10 +90,8 @@ func foldsToKnown(in place, name []byte) bool {
 	switch string(folded[:n]) {
 	case "appid", "timestamp":
 		return in == inWatermark
-	case "watermark":
-		return in == inData || in == inPhone
-	case "phonenumber", "purephonenumber", "countrycode":
-		return in == inPhone
+	case "watermark", "phonenumber", "purephonenumber", "countrycode":
+		return in == inPayload
 	}
 	return false
 }

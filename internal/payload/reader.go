@@ -25,7 +25,6 @@ const (
 	escape   // starts an escape
 	control  // must not stand there unescaped
 	nonASCII // starts a longer UTF-8 sequence, or is wrong
-	noClass  // no byte
 )
 
 var class = func() (table [256]uint8) {
