@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/wxphone/wxphone/internal/transport"
+
+	"github.com/wxphone/wxphone/internal/payload"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
@@ -49,7 +51,8 @@ const errcodeUnknownData = 1
 
 // CheckEncryptedData asks WeChat whether it made encryptedData: a phone
 // number's, for this appid, in the last 3 days. Only a hash of the data is
-// sent. Data that WeChat does not know is no error but not Valid.
+// sent. Data that WeChat does not know is no error but not Valid. Data that is
+// empty, or longer than 64 KiB, is [ErrInvalidArgument], and nothing is sent.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/basic-info/checkEncryptedData.html
 func (c *Client) CheckEncryptedData(ctx context.Context, encryptedData string) (*EncryptedDataCheck, error) {
@@ -58,6 +61,9 @@ func (c *Client) CheckEncryptedData(ctx context.Context, encryptedData string) (
 	}
 	if encryptedData == "" {
 		return nil, invalid("encryptedData", "is empty")
+	}
+	if len(encryptedData) > maxEncryptedData {
+		return nil, invalid("encryptedData", "is longer than any that WeChat makes")
 	}
 	// WeChat hashes the base64 text, not the bytes that stands for.
 	hash := sha256.Sum256([]byte(repairBase64(encryptedData)))
@@ -81,7 +87,8 @@ func (c *Client) CheckEncryptedData(ctx context.Context, encryptedData string) (
 // VerifyPhoneNumber asks WeChat with [Client.CheckEncryptedData] whether it
 // made encryptedData, and only then decrypts it as [Client.DecryptPhoneNumber]
 // does. So even a leaked session_key forges no number. Data that WeChat did
-// not make is [ErrDecrypt]. Genuine data is accepted as often as it is sent:
+// not make is [ErrDecrypt], and nothing is sent for what can be no data, key or
+// iv by its length or alphabet. Genuine data is accepted as often as it is sent:
 // bound its age with [WithWatermarkMaxAge], and let the time of each user's
 // last accepted watermark only grow if a replay would do harm.
 //
@@ -100,6 +107,12 @@ func (c *Client) VerifyPhoneNumber(ctx context.Context, key SessionKey, encrypte
 	}
 	if iv == "" {
 		return nil, invalid("iv", "is empty")
+	}
+	if encryptedData == "" {
+		return nil, invalid("encryptedData", "is empty")
+	}
+	if _, _, _, ok := decodeSealed(key, encryptedData, iv, payload.ShortestPhone(c.appID)); !ok {
+		return nil, errDecrypt
 	}
 	check, err := c.CheckEncryptedData(ctx, encryptedData)
 	if err != nil {

@@ -102,6 +102,51 @@ func TestSpacesAreRepairedBeforeWeChatIsAsked(t *testing.T) {
 	})
 }
 
+// WeChat counts each request, and whoever can make a server send one for any
+// text uses up its quota.
+func TestNothingIsSentForWhatCannotDecrypt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		client := server.NewClient()
+		key := string(server.SessionKey("o-1"))
+		data, iv := server.Encrypt("o-1", aPhone)
+		for name, c := range map[string]struct{ key, data, iv string }{
+			"data of one block":       {key, data[:20] + "AA==", iv},
+			"data too short":          {key, data[:128], iv},
+			"data not whole blocks":   {key, data[:200], iv},
+			"data not base64":         {key, "%" + data[1:], iv},
+			"data with a line break":  {key, data + "\n", iv},
+			"data oversized":          {key, strings.Repeat("A", 1<<20), iv},
+			"iv too short":            {key, data, iv[:20]},
+			"iv not base64":           {key, data, "%" + iv[1:]},
+			"iv of another alphabet":  {key, data, "-_" + iv[2:]},
+			"key of another length":   {key + key, data, iv},
+			"key not base64":          {"%" + key[1:], data, iv},
+			"key without its padding": {strings.TrimRight(key, "="), data, iv},
+		} {
+			_, err := client.VerifyPhoneNumber(t.Context(), wxphone.SessionKey(c.key), c.data, c.iv)
+			require.ErrorIs(t, err, wxphone.ErrDecrypt, name)
+		}
+		for name, c := range map[string]struct{ key, data, iv string }{
+			"no key": {"", data, iv}, "no data": {key, "", iv}, "no iv": {key, data, ""},
+		} {
+			_, err := client.VerifyPhoneNumber(t.Context(), wxphone.SessionKey(c.key), c.data, c.iv)
+			require.ErrorIs(t, err, wxphone.ErrInvalidArgument, name)
+		}
+		_, err := client.CheckEncryptedData(t.Context(), "")
+		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+		_, err = client.CheckEncryptedData(t.Context(), strings.Repeat("A", 64<<10+1))
+		require.ErrorIs(t, err, wxphone.ErrInvalidArgument)
+		assert.Zero(t, server.Requests(checkEncryptedPath))
+		assert.Zero(t, server.TokenFetches())
+
+		_, err = client.VerifyPhoneNumber(t.Context(), wxphone.SessionKey(key), data, iv)
+		require.NoError(t, err)
+		assert.Equal(t, 1, server.Requests(checkEncryptedPath))
+	})
+}
+
 func TestDataOlderThanThreeDaysIsNotValid(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
