@@ -12,38 +12,42 @@ import (
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
-// Call is one HTTP exchange with WeChat, as [WithObserver] reports it. It
-// holds no secret and no phone number.
+// Call describes one HTTP exchange with WeChat, as reported to [WithObserver].
+// It contains no secrets or phone numbers.
 type Call struct {
-	// Endpoint is the path of the API: "/wxa/business/getuserphonenumber".
+	// Endpoint is the path of the API, such as
+	// "/wxa/business/getuserphonenumber".
 	Endpoint string
-	// Host is the host that was asked: "api.weixin.qq.com".
+	// Host is the host that received the request, such as "api.weixin.qq.com".
 	Host string
-	// Attempt counts a call's exchanges from 1, over its retries, fallback
-	// hosts and the repeat after a refused token.
+	// Attempt is the number of the exchange within its call, starting at 1.
+	// Retries, fallback hosts and repeats with another token are counted.
 	Attempt int
-	// Duration is the time from before the request to after the whole answer.
+	// Duration is the time from before the request until the whole answer was
+	// read.
 	Duration time.Duration
-	// HTTPStatus is the answer's status, 0 if none came.
+	// HTTPStatus is the status of the answer, or 0 if there was none.
 	HTTPStatus int
-	// Code is WeChat's errcode, 0 on success and when no errcode came.
+	// Code is WeChat's errcode. It is 0 on success and if the answer has no
+	// errcode.
 	Code int
-	// RID is WeChat's id of the request, mostly known of failures only.
+	// RID is WeChat's id of the request. It is mostly set on failures.
 	RID string
-	// Err is what the exchange failed with, or nil.
+	// Err is the error of the exchange, or nil.
 	Err error
 }
 
 // api calls WeChat's APIs with an access_token.
 type api struct {
 	sender     *transport.Sender
-	tokens     TokenSource // nil where calls carry no access_token
+	tokens     TokenSource // nil if calls carry no access_token
 	maxRetries int
 }
 
-// maxRepeats is how often a call is sent again with another token: the second
-// one may have been retired while it was on its way too. A platform's own token
-// has a daily quota, and nobody else retires it.
+// maxRepeats returns how many times a call is repeated with another token. The
+// second token may also have been invalidated while the request was on its way.
+// A platform's own token has a daily quota, and no other program invalidates
+// it.
 func maxRepeats(req *transport.Request) int {
 	if strings.Contains(req.Path, "/component/") {
 		return 1
@@ -51,8 +55,8 @@ func maxRepeats(req *transport.Request) int {
 	return 2
 }
 
-// call sends req to WeChat: with a token, with retries, and again with another
-// token as long as WeChat refuses the one before and there is another.
+// call sends req to WeChat with a token and with retries. While WeChat rejects
+// the token and the source has another, it sends req again.
 func (a *api) call(ctx context.Context, req *transport.Request) (wire.Answer, error) {
 	req.Retries = a.maxRetries
 	var progress transport.Progress
@@ -75,7 +79,7 @@ func (a *api) call(ctx context.Context, req *transport.Request) (wire.Answer, er
 		next, tokenErr := a.token(ctx, req)
 		switch {
 		case tokenErr != nil:
-			return nil, fmt.Errorf("%w; it was needed because of: %w", tokenErr, err)
+			return nil, fmt.Errorf("%w; a new token was needed because of: %w", tokenErr, err)
 		case next == token:
 			return nil, err
 		}
@@ -96,8 +100,8 @@ func (a *api) token(ctx context.Context, req *transport.Request) (string, error)
 	return token.AccessToken, nil
 }
 
-// reportRefused tells the token source that WeChat refused its token. A source
-// that cannot take the news may have another token all the same.
+// reportRefused reports to the token source that WeChat rejected its token. A
+// failure is only logged, because the source may have another token even so.
 func (a *api) reportRefused(ctx context.Context, req *transport.Request, rejected string) {
 	invalidator, ok := a.tokens.(TokenInvalidator)
 	if !ok {
@@ -109,14 +113,14 @@ func (a *api) reportRefused(ctx context.Context, req *transport.Request, rejecte
 	}
 }
 
-// callWithoutToken sends req to one of the APIs that take no access_token.
+// callWithoutToken sends req to an API that needs no access_token.
 func (a *api) callWithoutToken(ctx context.Context, req *transport.Request) (wire.Answer, error) {
 	req.Retries = a.maxRetries
 	return a.sender.Send(ctx, req, "", new(transport.Progress))
 }
 
-// isTokenRefused includes 41001, "access_token missing": where a token was
-// sent, a fresh one may arrive.
+// isTokenRefused reports whether another token may help. That includes 41001,
+// "access_token missing": if a token was sent, a new one may arrive.
 func isTokenRefused(err error) bool {
 	if err == nil {
 		return false
@@ -129,7 +133,8 @@ func isTokenRefused(err error) bool {
 // consumedCode is the effect of redeeming a code.
 var consumedCode = &transport.Effect{Done: "consumed the code", Maybe: ErrCodeMaybeUsed}
 
-// transportErrors makes internal/transport's errors those of this package.
+// transportErrors creates the errors of internal/transport as types of this
+// package.
 var transportErrors = transport.Errors{
 	Refused: func(r transport.Refusal) (error, bool) { //nolint:revive,staticcheck // the error is what it makes
 		err := &APIError{Endpoint: r.Endpoint, Code: r.Code, Message: r.Message, RID: r.RID, HTTPStatus: r.HTTPStatus}

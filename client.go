@@ -10,32 +10,33 @@ import (
 	"github.com/wxphone/wxphone/internal/transport"
 )
 
-// Client calls WeChat for one mini-program. Make it with [New], once per appid
-// and process, and use it from any number of goroutines; there is nothing to
-// close.
-type Client struct { //nolint:recvcheck // Format has a value receiver, so that a copied Client prints no secret either
+// Client calls WeChat for one mini-program. Create it with [New], once for each
+// appid in a process. It is safe for concurrent use by multiple goroutines and
+// does not need to be closed.
+type Client struct { //nolint:recvcheck // Format has a value receiver, so that a copied Client prints no secret
 	appID   string
 	account *account // nil in a Client that New did not make
 	api     *api
 
-	component *Component // of a mini-program that a platform calls for, or nil
+	component *Component // set if a platform calls for the mini-program, otherwise nil
 
 	duplicates *duplicates
 
 	watermarkMaxAge time.Duration // 0 for no limit
 }
 
-// account is behind a pointer so that no fmt verb prints the secret along with
-// the Client.
+// account is held through a pointer so that printing a Client with any fmt verb
+// does not print the secret.
 type account struct {
 	appID, secret string
 }
 
-// New returns a Client for the mini-program appID. The secret is its
-// AppSecret; it may be "" with [WithTokenSource] or [WithoutAccessToken],
-// where only the login calls need it.
+// New returns a Client for the mini-program appID. The secret is its AppSecret.
+// It may be empty with [WithTokenSource] or [WithoutAccessToken]; then only
+// [Client.Code2Session] needs it.
 //
-// New sends nothing. What cannot be right is an [ErrInvalidArgument].
+// New makes no requests. It returns an error that matches [ErrInvalidArgument]
+// if an argument or option is not valid.
 func New(appID, secret string, opts ...Option) (*Client, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -62,8 +63,8 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// tokenSource returns where the Client's access_tokens come from, or nil if
-// its calls carry none.
+// tokenSource returns the source of the Client's access_tokens, or nil if its
+// calls carry none.
 func (o *options) tokenSource(sender *transport.Sender, a *account) TokenSource {
 	switch {
 	case o.source != nil:
@@ -77,8 +78,8 @@ func (o *options) tokenSource(sender *transport.Sender, a *account) TokenSource 
 	}
 }
 
-// cacheOptions are those of a token cache that is shared under key if there is
-// a store.
+// cacheOptions returns the options of a token cache, which is shared under key
+// if there is a store.
 func (o *options) cacheOptions(key string) []CacheOption {
 	cache := []CacheOption{WithCacheLogger(o.log)}
 	if o.store != nil {
@@ -87,8 +88,8 @@ func (o *options) cacheOptions(key string) []CacheOption {
 	return cache
 }
 
-// checkCredential refuses what a copied console field or a file's last line
-// tends to bring along.
+// checkCredential rejects an empty value and one with white space around it, as
+// a value copied from the console or read from a file often has.
 func checkCredential(name, value string) error {
 	switch {
 	case value == "":
@@ -99,32 +100,33 @@ func checkCredential(name, value string) error {
 	return nil
 }
 
-// Format implements [fmt.Formatter]: every verb prints the appid and no
-// secret.
+// Format implements [fmt.Formatter]. Every verb prints the appid and no secret.
 func (c Client) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "wxphone.Client("+c.appID+")")
 }
 
-// AccessToken returns the access_token that the Client itself uses, for calls
-// of other WeChat APIs, from its cache while it is fresh. Report a token that
-// WeChat refuses with [Client.InvalidateAccessToken] and ask again.
+// AccessToken returns the Client's access_token, for calls to other WeChat
+// APIs. The token comes from the Client's cache while it is fresh. If WeChat
+// rejects it, call [Client.InvalidateAccessToken], then AccessToken again. The
+// error matches [ErrInvalidArgument] if the Client was made with
+// [WithoutAccessToken].
 func (c *Client) AccessToken(ctx context.Context) (Token, error) {
 	if err := c.check(ctx); err != nil {
 		return Token{}, err
 	}
 	if c.api.tokens == nil {
-		return Token{}, invalid("AccessToken", "has no token: the Client was made WithoutAccessToken")
+		return Token{}, invalid("AccessToken", "has no token: the Client was made with WithoutAccessToken")
 	}
 	return c.api.tokens.Token(ctx)
 }
 
-// InvalidateAccessToken reports that WeChat refused the access_token rejected
-// (errcode 40001, 40014 or 42001), so that the next call fetches another. It
-// does nothing if the Client has replaced that token already, or if its
-// [TokenSource] is no [TokenInvalidator].
+// InvalidateAccessToken reports that WeChat rejected the access_token rejected
+// (errcode 40001, 40014 or 42001). The next call then fetches another token. It
+// does nothing if the Client has already replaced that token, or if its
+// [TokenSource] does not implement [TokenInvalidator].
 //
-// Report only what WeChat refused: replacing a token that WeChat still hands
-// out takes one of the account's 20 forced refreshes of a day.
+// Report only tokens that WeChat rejected. Replacing a token that WeChat still
+// issues uses one of the account's 20 forced refreshes per day.
 func (c *Client) InvalidateAccessToken(ctx context.Context, rejected string) error {
 	if err := c.check(ctx); err != nil {
 		return err
@@ -154,7 +156,7 @@ func (t clientTokens) InvalidateToken(ctx context.Context, rejected string) erro
 	return t.client.InvalidateAccessToken(ctx, rejected)
 }
 
-// check refuses a Client and a context that would panic further down.
+// check rejects a Client or context that would cause a panic later.
 func (c *Client) check(ctx context.Context) error {
 	switch {
 	case c == nil || c.api == nil:

@@ -10,7 +10,7 @@ import (
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
-// openDataAnswer is the answer of getopendata to one cloudID.
+// openDataAnswer is the answer of getopendata for one cloudID.
 type openDataAnswer struct {
 	wire.Status
 	DataList []struct {
@@ -24,8 +24,8 @@ type openData struct {
 	ErrMsg  wire.Text  `json:"errMsg"`
 }
 
-// Outcome is the item's own where the item failed: the answer around it says
-// errcode 0 all the same.
+// Outcome returns the status of the item if the item failed, because the answer
+// around it has errcode 0 even then.
 func (a *openDataAnswer) Outcome() *wire.Status {
 	if a.ErrCode.Value != 0 || len(a.DataList) == 0 {
 		return &a.Status
@@ -44,14 +44,15 @@ func (a *openDataAnswer) phone() *wire.Phone {
 	return &a.DataList[0].JSON.Value.Data
 }
 
-// GetPhoneNumberByCloudID exchanges the cloudID of the phone button, its
+// GetPhoneNumberByCloudID exchanges the cloudID of the phone number button, its
 // e.detail.cloudID, for the phone number of the user openid. It is for
-// mini-programs with WeChat's cloud development; a cloudID lives 5 minutes.
+// mini-programs that use WeChat's cloud development. A cloudID is valid for 5
+// minutes.
 //
-// The error matches [ErrCodeInvalid] when the user has to tap again: the
-// cloudID is unknown, expired or another user's. It matches
-// [ErrNoPhoneNumber] when the user's account has no phone number or the answer
-// holds none, and [ErrWatermark] when the answer is for another app.
+// The error matches [ErrCodeInvalid] if the user must tap again because the
+// cloudID is unknown, has expired or belongs to another user. It matches
+// [ErrNoPhoneNumber] if the user's account has no phone number or the answer
+// contains none, and [ErrWatermark] if the answer is for another appid.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/server/API/cloudbase/others/api_getopendata.html
 func (c *Client) GetPhoneNumberByCloudID(ctx context.Context, openid, cloudID string) (*PhoneInfo, error) {

@@ -1,5 +1,5 @@
-// Package wxphone turns a WeChat mini-program user's consent into a phone
-// number on the backend.
+// Package wxphone gets the phone numbers of WeChat mini-program users on the
+// backend.
 //
 // Most users want [New] and [Client.GetPhoneNumber]:
 //
@@ -12,29 +12,31 @@
 //	}
 //	use(info.PurePhoneNumber)
 //
-// Make one [Client] per appid and process and share it. It caches the
-// access_token, replaces one that WeChat refuses, and retries what may pass,
-// because a code works only once and every tap costs the owner money.
+// Create one [Client] for each appid in a process and share it. It caches the
+// access_token, replaces a token that WeChat rejects, and retries temporary
+// failures: a code works only once, and the mini-program's owner pays for every
+// tap.
 //
-// # Three ways to a number
+// # Three ways to get a number
 //
-// The button's code is redeemed with [Client.GetPhoneNumber]. Base libraries
-// before 2.21.2 hand out encryptedData and iv instead: log the user in with
-// [Client.Code2Session] before the tap, then use [Client.RevealPhoneNumber],
-// or [DecryptPhoneNumber] without asking WeChat. With cloud development, a
-// cloudID goes to [Client.GetPhoneNumberByCloudID].
+// [Client.GetPhoneNumber] redeems the code of the phone number button. Base
+// libraries before 2.21.2 return encryptedData and iv instead: log the user in
+// with [Client.Code2Session] before the tap, then call
+// [Client.RevealPhoneNumber], or [DecryptPhoneNumber] to decrypt without a
+// request. With cloud development, pass the cloudID to
+// [Client.GetPhoneNumberByCloudID].
 //
 // # Errors
 //
-// WeChat's errcodes are [APIError] values. Match their causes with
-// [errors.Is] and this package's Err variables, decide by [APIError.Kind], or
-// answer the client with [HTTPStatus] and [NextStep]. An answer that is not WeChat's JSON is
-// a [ResponseError].
+// An errcode from WeChat is an [APIError]. Match its cause with [errors.Is] and
+// this package's Err variables, choose a reaction by [APIError.Kind], or answer
+// the client with [HTTPStatus] and [NextStep]. An answer that is not WeChat's
+// JSON is a [ResponseError].
 //
 // # Secrets
 //
-// No error, log record or observed [Call] holds an access_token, AppSecret,
-// code, session_key or phone number, and the types that hold them print
+// Errors, log records and observed [Call] values contain no access_token,
+// AppSecret, code, session_key or phone number. The types that hold them print
 // masked.
 //
 // # Tests

@@ -1,6 +1,6 @@
 package wxphone
 
-// meaning is what this package knows about an errcode.
+// meaning describes an errcode.
 type meaning struct {
 	kind    ErrorKind
 	matches []error
@@ -24,7 +24,7 @@ const (
 	pathGetOpenData         = "/wxa/getopendata"
 )
 
-// Errcodes that this package reports itself, for what WeChat would refuse.
+// Errcodes that this package also reports without asking WeChat.
 const (
 	errcodeTicketExpired = 61005
 	errcodeRefreshToken  = 61023
@@ -38,7 +38,7 @@ func (e *APIError) meaning() meaning {
 	if known.kind == KindCodeRejected && e.isOfLogin() {
 		known.advice = "let the mini-program call wx.login again and send its code; a code lives 5 minutes and works once"
 	}
-	// The token APIs take no token, so there 40001 is about the secret.
+	// The token APIs need no access_token, so their 40001 is about the secret.
 	if e.Code == 40001 {
 		switch e.Endpoint {
 		case pathStableToken, pathClassicToken, pathComponentToken:
@@ -53,10 +53,10 @@ func (e *APIError) isOfLogin() bool {
 	return e.Endpoint == pathCode2Session || e.Endpoint == pathComponentCode2Session
 }
 
-// Reactions that several errcodes share.
+// Meanings that several errcodes share.
 var (
 	tokenRefused = meaning{KindTokenRejected, []error{ErrAccessToken},
-		"the access_token was refused; look for a program that forces a refresh of stable tokens, or that fetches classic ones if you do, for a reset AppSecret, or for a token of another appid"}
+		"the access_token was rejected; check whether another program forces a refresh of stable tokens, or fetches classic ones if you use those, whether the AppSecret was reset, and whether the token is of another appid"}
 	codeRefused = meaning{KindCodeRejected, []error{ErrCodeInvalid},
 		"ask the user to tap the button again and send e.detail.code; a code lives 5 minutes, works once, and only for the appid it was made for"}
 	cloudIDRefused = meaning{KindCodeRejected, []error{ErrCodeInvalid},
@@ -108,8 +108,8 @@ var meanings = map[int]meaning{
 		"the code was redeemed before; redeem each code once, and ask the user to tap again for a new one"},
 	42003: codeRefused,
 
-	40090: {kind: KindPlatform, advice: "the platform's IP address was not taken; check its IP whitelist"},
-	40094: {kind: KindPlatform, advice: "the component_access_token was not taken"},
+	40090: {kind: KindPlatform, advice: "the platform's IP address was not accepted; check the platform's IP whitelist"},
+	40094: {kind: KindPlatform, advice: "the component_access_token was not accepted"},
 	40125: secretInvalid,
 	40164: ipRefused,
 	45035: ipRefused,
@@ -159,7 +159,7 @@ var meanings = map[int]meaning{
 	61007: platformNotGranted,
 	61005: ticketStale,
 	61006: ticketStale,
-	61011: {kind: KindPlatform, advice: "the component is not valid; check its appid and its state"},
+	61011: {kind: KindPlatform, advice: "the component is not valid; check its appid and status"},
 	61014: {kind: KindPlatform, advice: "the component_access_token does not fit this component"},
 	61015: {kind: KindPlatform, advice: "the API cannot be used with the authorisation given to the component"},
 	61023: {kind: KindPlatform,

@@ -13,93 +13,99 @@ import (
 
 // Errors that an [APIError] matches by its errcode with [errors.Is].
 var (
-	// ErrSystemBusy is errcode -1, or a like code of one cloudID: WeChat was
-	// busy on every attempt.
+	// ErrSystemBusy is returned when WeChat is busy on every attempt: errcode
+	// -1, or a similar code for a cloudID.
 	ErrSystemBusy = errors.New("wxphone: WeChat is busy")
-	// ErrCodeInvalid is a code (or cloudID) that WeChat does not take: unknown,
-	// expired, of another app, or used. The user must tap the button again.
+	// ErrCodeInvalid is returned when WeChat does not accept a code or cloudID:
+	// it is unknown, has expired, belongs to another app, or was used. The user
+	// must tap the button again.
 	ErrCodeInvalid = errors.New("wxphone: invalid code")
-	// ErrCodeUsed is a code of wx.login that was redeemed before. It matches
-	// [ErrCodeInvalid] too, and a used code of the button is only that.
+	// ErrCodeUsed is returned when a wx.login code was already redeemed. Such
+	// an error also matches [ErrCodeInvalid]. For a used code of the phone
+	// number button, the error matches only [ErrCodeInvalid].
 	ErrCodeUsed = errors.New("wxphone: code already used")
-	// ErrAccessToken is an access_token that WeChat refused, like the fresh one
-	// it was replaced by, if there was another.
+	// ErrAccessToken is returned when WeChat rejects the access_token, and
+	// repeating the call with another token did not help.
 	ErrAccessToken = errors.New("wxphone: access_token refused")
-	// ErrAppIDMismatch is an appid that is unknown or not the one the code was
-	// made for.
+	// ErrAppIDMismatch is returned when the appid is unknown or is not the one
+	// the code was created for.
 	ErrAppIDMismatch = errors.New("wxphone: appid does not match")
-	// ErrSecretInvalid is a wrong AppSecret.
+	// ErrSecretInvalid is returned when the AppSecret is wrong or frozen.
 	ErrSecretInvalid = errors.New("wxphone: invalid AppSecret")
-	// ErrIPNotAllowed is a caller's address that is not on the IP whitelist.
+	// ErrIPNotAllowed is returned when the IP address of the caller is not on
+	// the IP whitelist.
 	ErrIPNotAllowed = errors.New("wxphone: IP address not on the whitelist")
-	// ErrUserBlocked is a user that WeChat blocks as high risk.
+	// ErrUserBlocked is returned when WeChat blocks the user as high risk.
 	ErrUserBlocked = errors.New("wxphone: user blocked by WeChat")
-	// ErrRateLimited is a quota per minute that is used up.
+	// ErrRateLimited is returned when a quota per minute is used up.
 	ErrRateLimited = errors.New("wxphone: rate limited")
-	// ErrQuotaExhausted is a quota per day or month that is used up.
+	// ErrQuotaExhausted is returned when a quota per day or month is used up.
 	ErrQuotaExhausted = errors.New("wxphone: quota exhausted")
-	// ErrUnauthorized is an API that the account, or the third-party platform,
-	// has not been granted.
+	// ErrUnauthorized is returned when the account or the third-party platform
+	// has not been granted the API.
 	ErrUnauthorized = errors.New("wxphone: API not granted")
-	// ErrSessionExpired is a session_key that is no longer the user's. The
-	// mini-program must call wx.login again.
+	// ErrSessionExpired is returned when a session_key is no longer the user's.
+	// The mini-program must call wx.login again.
 	ErrSessionExpired = errors.New("wxphone: session expired")
-	// ErrAPISecurity is a failure of WeChat's API security: the signature or
-	// encryption of a request or of an answer.
+	// ErrAPISecurity is returned when WeChat's API security fails: the
+	// signature or encryption of a request or an answer is not valid.
 	ErrAPISecurity = apisec.ErrFailed
 )
 
-// Errors that this package finds itself.
+// Errors that this package detects itself.
 var (
-	// ErrInvalidArgument is an argument or an option that cannot be right. The
-	// error names it, and nothing was sent.
+	// ErrInvalidArgument is returned when an argument or option is not valid.
+	// The error names it, and no request was made.
 	ErrInvalidArgument = errors.New("wxphone: invalid argument")
-	// ErrDecrypt is the one error for all that can be wrong with encryptedData,
-	// iv or session_key; telling the causes apart would help who forges them.
+	// ErrDecrypt is returned when encryptedData cannot be decrypted or its
+	// content is not valid. It is the same for every cause, because
+	// distinguishing them would help an attacker to forge data.
 	ErrDecrypt = errors.New("wxphone: encryptedData does not decrypt")
-	// ErrWatermark is an answer of WeChat's that is for another appid.
+	// ErrWatermark is returned when WeChat's answer is for another appid.
 	ErrWatermark = errors.New("wxphone: watermark of another appid")
-	// ErrWatermarkExpired is data older than [WithWatermarkMaxAge] allows, from
-	// the future, or without a time.
+	// ErrWatermarkExpired is returned when data is older than
+	// [WithWatermarkMaxAge] allows, is from the future, or has no timestamp.
 	ErrWatermarkExpired = errors.New("wxphone: watermark outside the allowed age")
-	// ErrCodeMaybeUsed is matched, beside the cause, by the error of a call
-	// whose code WeChat may have taken although no number arrived: an answer was
-	// lost, or WeChat said on one attempt that it was busy. The code may work
-	// once more, or be used.
+	// ErrCodeMaybeUsed is returned, together with the cause, when a call fails
+	// but WeChat may have consumed the code: an answer was lost, or WeChat was
+	// busy on one attempt. The code may work once more or be used.
 	ErrCodeMaybeUsed = errors.New("wxphone: the code may have been used")
-	// ErrNoPhoneNumber is a success of WeChat's that holds no phone number, or a
-	// cloudID's -601009: an account without one.
+	// ErrNoPhoneNumber is returned when WeChat reports success but the answer
+	// contains no phone number, or when a cloudID's errcode is -601009, for an
+	// account without a phone number.
 	ErrNoPhoneNumber = errors.New("wxphone: no phone number in the answer")
-	// ErrPush is a request to a [PushReader] that is not a push of WeChat's to
-	// this platform.
+	// ErrPush is returned when a request to a [PushReader] is not a push from
+	// WeChat to this platform.
 	ErrPush = errors.New("wxphone: push refused")
 )
 
-// APIError is an errcode that WeChat answered with. Match it with
-// [errors.As], or its cause with [errors.Is] and one of this package's
-// errors, or ask for its [APIError.Kind]. One may also be made by hand, with
-// Endpoint and Code, for a stub in a test or another API of WeChat's.
+// An APIError is an errcode returned by WeChat. Match it with [errors.As],
+// match its cause with [errors.Is] and one of this package's errors, or use
+// [APIError.Kind]. A test stub, or code that calls another WeChat API, may
+// create one with Endpoint and Code.
 //
-// All errcodes: https://developers.weixin.qq.com/doc/oplatform/developers/errCode
+// For all errcodes, see
+// https://developers.weixin.qq.com/doc/oplatform/developers/errCode
 type APIError struct {
-	// Endpoint is the path of the API: "/wxa/business/getuserphonenumber".
+	// Endpoint is the path of the API, such as
+	// "/wxa/business/getuserphonenumber".
 	Endpoint string
 	// Code is WeChat's errcode.
 	Code int
-	// Message is WeChat's errmsg without the rid, scrubbed of secrets. Its text
-	// is not stable: decide by Code.
+	// Message is WeChat's errmsg without the rid and without secrets. The text
+	// is not stable; use Code to tell errors apart.
 	Message string
-	// RID is WeChat's id of the request, which openapi/rid/get and WeChat's
-	// support explain for 7 days. It is often empty.
+	// RID is WeChat's id of the request. For 7 days, openapi/rid/get and
+	// WeChat's support can look it up. It is often empty.
 	RID string
-	// HTTPStatus is the status of the HTTP answer, nearly always 200.
+	// HTTPStatus is the status of the HTTP answer. It is nearly always 200.
 	HTTPStatus int
 
-	hint string // what the request itself tells about the cause
+	hint string // a likely cause found in the request, or ""
 }
 
-// Error returns one line: the endpoint, errcode, WeChat's message, rid, and
-// what to do about it.
+// Error returns one line with the endpoint, the errcode, WeChat's message, the
+// rid, and advice on what to do.
 func (e *APIError) Error() string {
 	var b strings.Builder
 	b.WriteString("wxphone: ")
@@ -124,51 +130,55 @@ func (e *APIError) Error() string {
 	return b.String()
 }
 
-// Is reports whether target is one of this package's errors for e's errcode.
+// Is reports whether target is one of this package's errors that e's errcode
+// matches.
 func (e *APIError) Is(target error) bool { return slices.Contains(e.meaning().matches, target) }
 
 // Kind returns the class of e's errcode.
 func (e *APIError) Kind() ErrorKind { return e.meaning().kind }
 
-// Retryable reports whether the same call may succeed later: its kind is
-// [KindTransient], which the Client has retried already, or
+// Retryable reports whether the same call may succeed later. It is true for
+// [KindTransient], which the Client has already retried, and for
 // [KindRateLimited], which it has not.
 func (e *APIError) Retryable() bool {
 	kind := e.Kind()
 	return kind == KindTransient || kind == KindRateLimited
 }
 
-// ErrorKind is a class of errcodes that call for the same reaction.
+// An ErrorKind is a class of errcodes that require the same reaction.
 type ErrorKind int
 
 // The kinds of errcodes.
 const (
-	// KindUnknown is an errcode this package does not know.
+	// KindUnknown is an errcode that this package does not know.
 	KindUnknown ErrorKind = iota
-	// KindTransient is a failure inside WeChat that passes.
+	// KindTransient is a temporary failure inside WeChat.
 	KindTransient
-	// KindTokenRejected is an access_token that WeChat does not take.
+	// KindTokenRejected is an access_token that WeChat does not accept.
 	KindTokenRejected
-	// KindCodeRejected is a code that WeChat does not take: ask for a new tap.
+	// KindCodeRejected is a code that WeChat does not accept. The user must tap
+	// again.
 	KindCodeRejected
-	// KindSessionExpired is a stale session_key: ask for a new wx.login.
+	// KindSessionExpired is a session_key that is no longer valid. The
+	// mini-program must call wx.login again.
 	KindSessionExpired
 	// KindUserBlocked is a user that WeChat blocks.
 	KindUserBlocked
-	// KindRateLimited is a used-up quota per minute.
+	// KindRateLimited is a quota per minute that is used up.
 	KindRateLimited
-	// KindQuotaExhausted is a used-up quota per day or month.
+	// KindQuotaExhausted is a quota per day or month that is used up.
 	KindQuotaExhausted
-	// KindMisconfigured is an account, a secret or an IP whitelist to mend.
+	// KindMisconfigured is an account, AppSecret or IP whitelist that must be
+	// corrected.
 	KindMisconfigured
-	// KindInvalidRequest is a request that WeChat cannot take.
+	// KindInvalidRequest is a request that is not valid.
 	KindInvalidRequest
-	// KindPlatform is an authorisation to mend between a mini-program and its
-	// third-party platform.
+	// KindPlatform is an authorisation between a mini-program and its
+	// third-party platform that must be corrected.
 	KindPlatform
 )
 
-// String returns the kind in words: "code rejected".
+// String returns the kind in words, such as "code rejected".
 func (k ErrorKind) String() string {
 	names := [...]string{
 		KindUnknown:        "unknown",
@@ -189,14 +199,14 @@ func (k ErrorKind) String() string {
 	return names[k]
 }
 
-// ResponseError is an answer that is not WeChat's JSON: a gateway's error
-// page, a truncated or an oversized body. It matches [ErrRateLimited] if its
-// status is 429.
+// A ResponseError is an answer that is not WeChat's JSON, such as a gateway's
+// error page or a truncated or oversized body. It matches [ErrRateLimited] if
+// its status is 429.
 type ResponseError struct {
 	Endpoint   string
 	HTTPStatus int
-	// Snippet is the start of the body, at most 200 bytes and no further than
-	// the first "{", scrubbed of secrets and of long numbers.
+	// Snippet is the start of the body: at most 200 bytes, up to the first "{",
+	// without secrets and long numbers.
 	Snippet string
 }
 
@@ -212,12 +222,13 @@ func (e *ResponseError) Error() string {
 	return text
 }
 
-// Is reports whether target is [ErrRateLimited] and the status says so.
+// Is reports whether target is [ErrRateLimited] and the status is 429.
 func (e *ResponseError) Is(target error) bool {
 	return target == ErrRateLimited && e.HTTPStatus == http.StatusTooManyRequests //nolint:errorlint // this is what errors.Is asks
 }
 
-// codeHint names the mistakes that a refused code shows by its looks.
+// codeHint returns the likely mistake behind a rejected code, judging by its
+// form, or "".
 func codeHint(path, code string) string {
 	switch {
 	case path != pathGetUserPhoneNumber && len(code) == 64:

@@ -11,11 +11,12 @@ import (
 	"github.com/wxphone/wxphone/internal/transport"
 )
 
-// Option changes how a [Client] works. [New] reports an option that cannot be
-// right, or that excludes another, as [ErrInvalidArgument].
+// Option configures a [Client]. [New] returns an error that matches
+// [ErrInvalidArgument] if an option is not valid or cannot be combined with
+// another.
 type Option func(*options) error
 
-// options is what the Options of one New add up to.
+// options is the result of applying the Options passed to New.
 type options struct {
 	httpClient *transport.Client
 	baseURL    *transport.Host
@@ -54,24 +55,24 @@ func newOptions(opts []Option) (*options, error) {
 	return o, o.conflict()
 }
 
-// conflict reports options that exclude each other.
+// conflict returns an error if two options cannot be combined.
 func (o *options) conflict() error {
 	switch {
 	case o.source != nil && o.store != nil:
-		return invalid("WithTokenStore", "excludes WithTokenSource; give the store to CacheTokens")
+		return invalid("WithTokenStore", "cannot be combined with WithTokenSource; pass the store to CacheTokens")
 	case o.source != nil && o.classic:
-		return invalid("WithClassicToken", "excludes WithTokenSource")
+		return invalid("WithClassicToken", "cannot be combined with WithTokenSource")
 	case o.source != nil && o.tokenless:
-		return invalid("WithoutAccessToken", "excludes WithTokenSource")
+		return invalid("WithoutAccessToken", "cannot be combined with WithTokenSource")
 	case o.classic && o.tokenless:
-		return invalid("WithoutAccessToken", "excludes WithClassicToken")
+		return invalid("WithoutAccessToken", "cannot be combined with WithClassicToken")
 	case o.duplicateStore != nil && o.duplicateWindow == 0:
 		return invalid("WithDuplicateStore", "needs WithDuplicateWindow")
 	}
 	return nil
 }
 
-// hosts returns the hosts to ask, the primary first.
+// hosts returns the hosts to send requests to, the primary host first.
 func (o *options) hosts() *transport.Hosts {
 	primary, fallbacks := transport.NewHost("https", primaryHost), o.fallbacks
 	switch {
@@ -85,7 +86,7 @@ func (o *options) hosts() *transport.Hosts {
 	return transport.NewHosts(append([]transport.Host{primary}, fallbacks...)...)
 }
 
-// sender returns what sends the requests of appID.
+// sender returns the Sender for the requests of appID.
 func (o *options) sender(appID string) *transport.Sender {
 	sender := &transport.Sender{
 		HTTP:     o.httpClient,
@@ -104,16 +105,18 @@ func (o *options) sender(appID string) *transport.Sender {
 	return sender
 }
 
-// invalid returns an ErrInvalidArgument that names what is wrong.
+// invalid returns an error that matches ErrInvalidArgument and names what is
+// wrong.
 func invalid(name, problem string) error {
 	return fmt.Errorf("%w: %s %s", ErrInvalidArgument, name, problem)
 }
 
-// WithHTTPClient sends requests through c, say one with a proxy, with
-// OpenTelemetry's transport or with a mock. The Client uses a shallow copy of
-// c that does not follow redirects; timeouts and the connection pool are c's.
-// A transport for many concurrent calls needs a MaxIdleConnsPerHost of their
-// number: net/http's default of 2 makes most of them pay a TLS handshake.
+// WithHTTPClient sends requests through c, for example to use a proxy,
+// OpenTelemetry's transport or a mock. The Client uses a shallow copy of c that
+// does not follow redirects. The timeouts and the connection pool are those of
+// c. For many concurrent calls, set MaxIdleConnsPerHost of the transport to
+// their number: with net/http's default of 2, most calls need a new TLS
+// handshake.
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {
@@ -126,9 +129,9 @@ func WithHTTPClient(c *http.Client) Option {
 	}
 }
 
-// WithBaseURL sends requests to another host than https://api.weixin.qq.com:
-// a region's (https://sh.api.weixin.qq.com), a proxy of your own or a test
-// server. It switches the default fallback host off.
+// WithBaseURL sends requests to baseURL instead of https://api.weixin.qq.com.
+// It can be a regional host (https://sh.api.weixin.qq.com), a proxy or a test
+// server. WithBaseURL disables the default fallback host.
 func WithBaseURL(baseURL string) Option {
 	return func(o *options) error {
 		host, err := parseBaseURL("WithBaseURL", baseURL)
@@ -148,13 +151,13 @@ func parseBaseURL(option, raw string) (transport.Host, error) {
 	return host, nil
 }
 
-// WithFallbackURLs names the hosts to try, in this order, when no connection
-// to the base URL can be made. Without this option that is
-// https://api2.weixin.qq.com, WeChat's domain for disaster recovery; with no
-// baseURLs there is no fallback. An attempt that got a connection is never
-// repeated at another host, only retried as [WithMaxRetries] says.
+// WithFallbackURLs sets the hosts to try, in order, when no connection to the
+// base URL can be made. The default is https://api2.weixin.qq.com, WeChat's
+// domain for disaster recovery. With no arguments there is no fallback host. A
+// request that had a connection is not sent to another host; it is only retried
+// as described at [WithMaxRetries].
 //
-// The domains: https://developers.weixin.qq.com/doc/oplatform/developers/domain
+// See https://developers.weixin.qq.com/doc/oplatform/developers/domain
 func WithFallbackURLs(baseURLs ...string) Option {
 	return func(o *options) error {
 		o.fallbacks = make([]transport.Host, 0, len(baseURLs))
@@ -169,9 +172,10 @@ func WithFallbackURLs(baseURLs ...string) Option {
 	}
 }
 
-// WithTokenSource takes access_tokens from src: a token service of your own,
-// or the authorizer_access_token of a third-party platform. The Client asks
-// src for every call; wrap it in [CacheTokens] if it does not cache itself.
+// WithTokenSource takes access_tokens from src, for example from a token
+// service or, for a third-party platform, the mini-program's
+// authorizer_access_token. The Client asks src for every call. Wrap src in
+// [CacheTokens] if it does not cache.
 func WithTokenSource(src TokenSource) Option {
 	return func(o *options) error {
 		if f, ok := src.(TokenSourceFunc); src == nil || ok && f == nil {
@@ -186,11 +190,13 @@ func WithTokenSource(src TokenSource) Option {
 }
 
 // WithTokenStore shares the access_token with other processes through store,
-// under a key with the appid and the kind of token. Processes with stable
-// tokens do without: each gets the same token from WeChat, and a store that is
-// down only costs requests. With [WithClassicToken] the store is what keeps
-// processes from retiring each other's token; it should be a [TokenLocker],
-// and while it is down no process fetches.
+// under a key that contains the appid and the kind of token.
+//
+// Stable tokens, the default, do not need a store: WeChat returns the same
+// token to every process. If the store fails, each process fetches the token
+// itself. With [WithClassicToken], the store prevents processes from
+// invalidating each other's tokens. It should implement [TokenLocker], and no
+// process fetches a token while the store is unavailable.
 func WithTokenStore(store TokenStore) Option {
 	return func(o *options) error {
 		if store == nil {
@@ -202,8 +208,8 @@ func WithTokenStore(store TokenStore) Option {
 }
 
 // WithClassicToken fetches access_tokens from /cgi-bin/token instead of
-// /cgi-bin/stable_token. Each fetch of a classic token retires the one before,
-// so processes that fetch on their own cut each other off.
+// /cgi-bin/stable_token. Each fetch of a classic token invalidates the previous
+// one, so processes that do not share a store invalidate each other's tokens.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-access-token/getAccessToken.html
 func WithClassicToken() Option {
@@ -213,10 +219,10 @@ func WithClassicToken() Option {
 	}
 }
 
-// WithoutAccessToken sends no access_token, for services on WeChat cloud
-// hosting, where the platform adds the caller's identity. The base URL is then
-// http://api.weixin.qq.com, plain because the traffic does not leave the
-// platform, and there is no fallback host.
+// WithoutAccessToken sends requests without an access_token, for services on
+// WeChat cloud hosting, where the platform adds the caller's identity. The
+// default base URL is then http://api.weixin.qq.com, without TLS because the
+// traffic does not leave the platform, and there is no fallback host.
 func WithoutAccessToken() Option {
 	return func(o *options) error {
 		o.tokenless = true
@@ -224,9 +230,9 @@ func WithoutAccessToken() Option {
 	}
 }
 
-// WithMaxRetries sets how often a call that met errcode -1 or lost its answer
-// is tried again, 2 by default. 0 never tries again; the one repeat after a
-// refused access_token happens even then.
+// WithMaxRetries sets how many times a call is retried after errcode -1 or a
+// lost answer. The default is 2; 0 disables retries. A call whose access_token
+// was rejected is repeated with another token even if n is 0.
 func WithMaxRetries(n int) Option {
 	return func(o *options) error {
 		if n < 0 {
@@ -237,10 +243,10 @@ func WithMaxRetries(n int) Option {
 	}
 }
 
-// WithLogger logs retries, fallbacks and token changes to l, and every
-// exchange at debug level. No record holds a secret or a phone number. By
-// default nothing is logged. A source wrapped in [CacheTokens] has a logger of
-// its own: [WithCacheLogger].
+// WithLogger logs retries, fallbacks and token changes to l, and every HTTP
+// exchange at debug level. Records contain no secrets or phone numbers. By
+// default nothing is logged. A source wrapped in [CacheTokens] has its own
+// logger; see [WithCacheLogger].
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
@@ -251,10 +257,10 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithObserver calls observe after every HTTP exchange, token fetches
-// included, for metrics and tracing. It is called from several goroutines at
-// once, and the call waits for it. A token fetch is many callers' at once: its
-// context is none of theirs.
+// WithObserver calls observe after every HTTP exchange, including token
+// fetches, for metrics and tracing. It is called by multiple goroutines
+// concurrently, and each exchange waits until it returns. A token fetch can
+// serve many callers, so its context is not derived from any caller's.
 func WithObserver(observe func(context.Context, Call)) Option {
 	return func(o *options) error {
 		if observe == nil {
@@ -266,9 +272,9 @@ func WithObserver(observe func(context.Context, Call)) Option {
 }
 
 // WithWatermarkMaxAge makes [Client.DecryptPhoneNumber] and
-// [Client.VerifyPhoneNumber] refuse data whose watermark is older than d, or
-// lies more than 5 minutes in the future, as [ErrWatermarkExpired]. Without
-// it, data of any age is taken.
+// [Client.VerifyPhoneNumber] reject data whose watermark is older than d, or
+// more than 5 minutes in the future. The error matches [ErrWatermarkExpired].
+// By default, data of any age is accepted.
 func WithWatermarkMaxAge(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 {
@@ -279,7 +285,7 @@ func WithWatermarkMaxAge(d time.Duration) Option {
 	}
 }
 
-// discard is a slog handler for a Client that was given no logger.
+// discard is the slog handler of a Client without a logger.
 type discard struct{}
 
 func (discard) Enabled(context.Context, slog.Level) bool  { return false }

@@ -14,27 +14,28 @@ import (
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
-// PhoneInfo is a user's phone number as WeChat hands it out.
+// PhoneInfo is a user's phone number as WeChat returns it.
 //
-// It prints masked, as "+86 138****0000", under every fmt verb and in
-// log/slog; only in an unexported field of another struct, which fmt does not
-// ask, it prints in full. Its fields hold the number itself, and so does its
-// JSON.
+// With every fmt verb and in log/slog it prints masked, as "+86 138****0000".
+// The exception is an unexported field of another struct: fmt does not call
+// methods on it and prints the full number. The fields and the JSON encoding
+// contain the full number.
 type PhoneInfo struct {
-	// PhoneNumber is the number as WeChat shows it: with an area code for
-	// users outside mainland China.
+	// PhoneNumber is the number as WeChat displays it. It includes the area
+	// code for users outside mainland China.
 	PhoneNumber string `json:"phoneNumber"`
 	// PurePhoneNumber is the number without the area code.
 	PurePhoneNumber string `json:"purePhoneNumber"`
-	// CountryCode is the area code without "+": "86".
+	// CountryCode is the area code without "+", such as "86".
 	CountryCode string `json:"countryCode"`
-	// Watermark says for which app and when WeChat made this answer.
+	// Watermark identifies the app and the time of this answer.
 	Watermark Watermark `json:"watermark"`
 }
 
-// Watermark says for which mini-program and when WeChat made a piece of data.
+// Watermark records for which mini-program and when WeChat created a piece of
+// data.
 //
-// It is not a signature: in the legacy flow whoever has the session_key can
+// It is not a signature: in the legacy flow, anyone who has the session_key can
 // write any watermark.
 type Watermark struct {
 	AppID string `json:"appid"`
@@ -50,8 +51,8 @@ func (w Watermark) Time() time.Time {
 	return time.Unix(w.Timestamp, 0)
 }
 
-// E164 returns the number in the E.164 form, "+8613800000000", or "" when
-// CountryCode and PurePhoneNumber are not both made of digits.
+// E164 returns the number in E.164 format, such as "+8613800000000". It returns
+// "" unless both CountryCode and PurePhoneNumber consist of digits.
 func (p PhoneInfo) E164() string {
 	if !isDigits(p.CountryCode) || !isDigits(p.PurePhoneNumber) {
 		return ""
@@ -59,7 +60,7 @@ func (p PhoneInfo) E164() string {
 	return "+" + p.CountryCode + p.PurePhoneNumber
 }
 
-// String returns the number masked: "+86 138****0000".
+// String returns the masked number, such as "+86 138****0000".
 func (p PhoneInfo) String() string {
 	number := p.PurePhoneNumber
 	if number == "" {
@@ -74,16 +75,16 @@ func (p PhoneInfo) String() string {
 	return mask(number)
 }
 
-// Format implements [fmt.Formatter]: every verb prints the masked number.
+// Format implements [fmt.Formatter]. Every verb prints the masked number.
 func (p PhoneInfo) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, p.String())
 }
 
-// LogValue implements [slog.LogValuer] with the masked number.
+// LogValue implements [slog.LogValuer]. It returns the masked number.
 func (p PhoneInfo) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It takes countryCode and
-// timestamp as numbers or as strings, since WeChat has sent both.
+// UnmarshalJSON implements [json.Unmarshaler]. It accepts countryCode and
+// timestamp as numbers or as strings, because WeChat has sent both.
 func (p *PhoneInfo) UnmarshalJSON(b []byte) error {
 	if string(b) == "null" {
 		return nil
@@ -105,9 +106,9 @@ func phoneInfo(w *wire.Phone) PhoneInfo {
 	}
 }
 
-// mask keeps so few characters of a number that it names nobody: the first
-// three and last four of eleven or more, a quarter at each end of shorter
-// ones. The stars do not tell the length.
+// mask keeps so few characters of a number that it identifies nobody: the first
+// three and last four of eleven or more, a quarter at each end of shorter ones.
+// The number of stars does not depend on the length.
 func mask(number string) string {
 	r := []rune(number)
 	head, tail := len(r)/4, len(r)/4
@@ -126,7 +127,7 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// PhoneOption changes one call of [Client.GetPhoneNumber].
+// PhoneOption configures one call of [Client.GetPhoneNumber].
 type PhoneOption func(*phoneOptions) error
 
 type phoneOptions struct {
@@ -149,10 +150,10 @@ func newPhoneOptions(opts []PhoneOption) (phoneOptions, error) {
 	return o, nil
 }
 
-// WithOpenID makes WeChat check that the code was made for the user openid, so
-// that a user cannot hand in somebody else's code. WeChat does not document
-// with which errcode it says that they do not fit; the error of a refusal that
-// may be meant so says it.
+// WithOpenID makes WeChat check that the code was created for the user openid,
+// so that a user cannot submit another user's code. WeChat does not document the
+// errcode for a code that does not belong to openid; the text of an error that
+// may mean that says so.
 func WithOpenID(openid string) PhoneOption {
 	return func(o *phoneOptions) error {
 		if openid == "" {
@@ -166,23 +167,24 @@ func WithOpenID(openid string) PhoneOption {
 // GetPhoneNumber redeems the code of a <button open-type="getPhoneNumber"> or
 // "getRealtimePhoneNumber", its e.detail.code, for the user's phone number.
 //
-// A code works once, for 5 minutes. The call therefore retries what may pass:
-// a busy WeChat and lost answers, within ctx, and a refused access_token, which
-// is replaced. If WeChat then says that the code was used, the error wraps the
-// first failure too, and the first attempt may have consumed the code.
+// A code works once, for 5 minutes. Until ctx is done, GetPhoneNumber therefore
+// retries when WeChat is busy or an answer is lost, and replaces an
+// access_token that WeChat rejects. If WeChat then reports that the code was
+// used, the error also wraps the first failure, because the first attempt may
+// have consumed the code. Such an error matches [ErrCodeMaybeUsed].
 //
 // Calls with the same code (and the same openid) at the same time are one
-// redemption: one of them asks WeChat, and the others wait, each on its own
-// ctx, and get the same result. If the one gives up because its ctx ends, the
-// next takes over. [WithDuplicateWindow] extends this to calls that come
-// later, and [WithDuplicateStore] to other processes. Code2Session and
+// redemption: one call asks WeChat, and the others wait, each on its own ctx,
+// and return the same result. If the first call stops because its ctx is done,
+// the next one takes over. [WithDuplicateWindow] extends this to later calls,
+// and [WithDuplicateStore] to other processes. Code2Session and
 // GetPhoneNumberByCloudID are not merged.
 //
-// The error matches [ErrCodeInvalid] when the user has to tap again,
-// [ErrNoPhoneNumber] or [ErrWatermark] when WeChat's answer holds no number or
-// is for another app, [ErrInvalidArgument] when nothing was sent; otherwise it
-// is an [APIError], a [ResponseError] or a network failure. [HTTPStatus] maps
-// them all.
+// The error matches [ErrCodeInvalid] if the user must tap again,
+// [ErrNoPhoneNumber] if WeChat's answer contains no number, [ErrWatermark] if
+// it is for another appid, and [ErrInvalidArgument] if no request was made. Any
+// other error is an [APIError], a [ResponseError] or a network error.
+// [HTTPStatus] and [NextStep] say what a handler answers.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/phone-number/getPhoneNumber.html
 func (c *Client) GetPhoneNumber(ctx context.Context, code string, opts ...PhoneOption) (*PhoneInfo, error) {
@@ -223,15 +225,15 @@ func (c *Client) redeem(ctx context.Context, key redemptionKey) (*PhoneInfo, err
 	return c.ownPhoneInfo(pathGetUserPhoneNumber, &answer.(*wire.PhoneAnswer).PhoneInfo)
 }
 
-// ownPhoneInfo refuses an answer without a number or for another app. A
-// watermark may be absent: this answer came from WeChat itself.
+// ownPhoneInfo rejects an answer without a number or for another app. The
+// watermark may be absent, because the answer came from WeChat itself.
 func (c *Client) ownPhoneInfo(path string, w *wire.Phone) (*PhoneInfo, error) {
 	if w.PhoneNumber == "" {
 		return nil, fmt.Errorf("%w (%s)", ErrNoPhoneNumber, path)
 	}
 	p := phoneInfo(w)
 	if p.Watermark.AppID != "" && p.Watermark.AppID != c.appID {
-		return nil, fmt.Errorf("%w (%s): is the access_token another account's?", ErrWatermark, path)
+		return nil, fmt.Errorf("%w (%s): does the access_token belong to another account?", ErrWatermark, path)
 	}
 	return &p, nil
 }

@@ -18,41 +18,42 @@ import (
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
-// SessionKey is the session_key of one user's login: base64 of the 16 bytes
-// that key the legacy encryptedData. Who has it can forge such data, so it
-// stays on the backend: it prints as "[REDACTED]" under every fmt verb and in
-// log/slog (but for an unexported field of another struct, which fmt does not
-// ask), and refuses to be encoded as text or JSON.
+// SessionKey is the session_key of a user's login: the base64 encoding of the
+// 16-byte key of the legacy encryptedData. Anyone who has it can forge such
+// data, so it must stay on the backend.
 //
-// Convert it to reveal it, say to keep it in a session store: string(key).
+// With every fmt verb and in log/slog it prints as "[REDACTED]". The exception
+// is an unexported field of another struct: fmt does not call methods on it. A
+// SessionKey cannot be encoded as text or JSON. To reveal the key, for example
+// to keep it in a session store, convert it: string(key).
 type SessionKey string
 
-// Format implements [fmt.Formatter]: every verb prints "[REDACTED]".
+// Format implements [fmt.Formatter]. Every verb prints "[REDACTED]".
 func (k SessionKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redact.Mark) }
 
 // LogValue implements [slog.LogValuer].
 func (k SessionKey) LogValue() slog.Value { return slog.StringValue(redact.Mark) }
 
-// MarshalText implements [encoding.TextMarshaler] and always fails, so that a
-// session_key inside a larger value is not sent to a client by accident.
+// MarshalText implements [encoding.TextMarshaler]. It always returns an error,
+// so that a session_key inside a larger value is not sent to a client by
+// mistake.
 func (k SessionKey) MarshalText() ([]byte, error) {
-	return nil, errors.New("wxphone: a SessionKey is not encoded by accident; convert it to a string if it must be")
+	return nil, errors.New("wxphone: a SessionKey cannot be encoded; convert it to a string to store it")
 }
 
-// Session is what wx.login stands for: who the user is and the key of the
-// login.
+// Session is the result of a login: the user's ids and the session_key.
 //
-// Encoding a Session as JSON leaves SessionKey out, because such JSON tends to
-// end up with the client. Keep the key beside it, as string(s.SessionKey), if
-// you cache sessions as JSON.
+// The JSON encoding of a Session omits SessionKey, because such JSON is often
+// sent to the client. To cache sessions as JSON, store string(s.SessionKey)
+// separately.
 type Session struct {
 	OpenID     string     `json:"openid"`
 	UnionID    string     `json:"unionid,omitempty"`
 	SessionKey SessionKey `json:"-"`
 }
 
-// Format implements [fmt.Formatter]: every verb prints the openid and the
-// unionid only.
+// Format implements [fmt.Formatter]. Every verb prints only the openid and the
+// unionid.
 func (s Session) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, strings.TrimRight("wxphone.Session("+s.OpenID+" "+s.UnionID, " ")+")")
 }
@@ -65,7 +66,8 @@ type sessionAnswer struct {
 	SessionKey wire.Text `json:"session_key"`
 }
 
-// Complete makes an answer that is no session a ResponseError.
+// Complete reports whether the answer contains a session. Otherwise the call
+// returns a ResponseError.
 func (a *sessionAnswer) Complete() bool { return a.OpenID != "" && a.SessionKey != "" }
 
 func (a *sessionAnswer) session() *Session {
@@ -75,14 +77,14 @@ func (a *sessionAnswer) session() *Session {
 // Code2Session redeems the code of wx.login for the user's openid, session_key
 // and, if the mini-program is bound to an open platform account, unionid.
 //
-// A jsCode works once, for 5 minutes, and is not the phone button's code. The
-// session_key it leads to may replace the user's former one: encryptedData
-// that was made under that one no longer decrypts. Hence the order: wx.login
-// and Code2Session first, the tap on the phone button after.
+// A jsCode works once, for 5 minutes. It is not the code of the phone number
+// button. A login may replace the user's session_key, and encryptedData created
+// under the previous key can then no longer be decrypted. So call wx.login and
+// Code2Session before the user taps the phone number button.
 //
-// The error matches [ErrCodeInvalid] when the mini-program must call wx.login
-// again, and [ErrUserBlocked] when WeChat blocks the user. An answer without
-// openid or session_key is a [ResponseError].
+// The error matches [ErrCodeInvalid] if the mini-program must call wx.login
+// again, and [ErrUserBlocked] if WeChat blocks the user. It is a
+// [ResponseError] if the answer lacks the openid or the session_key.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/code2Session.html
 func (c *Client) Code2Session(ctx context.Context, jsCode string) (*Session, error) {
@@ -123,7 +125,7 @@ func (c *Client) code2Session(ctx context.Context, jsCode string) (wire.Answer, 
 }
 
 // CheckSessionKey asks WeChat whether key is still the session_key of the user
-// openid. It returns nil if so; the error matches [ErrSessionExpired] if the
+// openid. It returns nil if so. The error matches [ErrSessionExpired] if the
 // mini-program must call wx.login again.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/checkSessionKey.html
@@ -135,20 +137,22 @@ func (c *Client) CheckSessionKey(ctx context.Context, openid string, key Session
 	return err
 }
 
-// checkSessionAnswer says by its errcode alone that a session is valid, so it
-// must have one.
+// checkSessionAnswer reports by its errcode alone whether a session is valid,
+// so the errcode is required.
 type checkSessionAnswer struct{ wire.Status }
 
-// Complete makes an answer without an errcode a ResponseError.
+// Complete reports whether the answer has an errcode. Otherwise the call
+// returns a ResponseError.
 func (a *checkSessionAnswer) Complete() bool { return a.ErrCode.Present }
 
-// ResetUserSessionKey replaces the session_key of the user openid, say after a
-// leak. The session it returns has the new key and the old expiry; key no
-// longer works. The error matches [ErrSessionExpired] if key was not valid.
+// ResetUserSessionKey replaces the session_key of the user openid, for example
+// after a leak. The returned session has the new key and the old expiry. The
+// old key no longer works. The error matches [ErrSessionExpired] if key was not
+// valid.
 //
-// If an answer is lost and a retry then finds key invalid, the first attempt
-// may have reset it: the error says so, and the mini-program must call
-// wx.login.
+// If an answer is lost and a retry reports that key is not valid, the first
+// attempt may have reset it. The error then says so, and the mini-program must
+// call wx.login.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-login/ResetUserSessionKey.html
 func (c *Client) ResetUserSessionKey(ctx context.Context, openid string, key SessionKey) (*Session, error) {
@@ -163,8 +167,8 @@ func (c *Client) ResetUserSessionKey(ctx context.Context, openid string, key Ses
 	return answer.(*sessionAnswer).session(), nil
 }
 
-// callSigned sends req as a GET with the user's openid and, in place of the
-// session_key, a signature that proves its possession.
+// callSigned sends req as a GET with the user's openid and a signature made
+// with the session_key.
 func (c *Client) callSigned(ctx context.Context, openid string, key SessionKey, req *transport.Request) (wire.Answer, error) {
 	if err := c.check(ctx); err != nil {
 		return nil, err
@@ -186,8 +190,8 @@ func (c *Client) callSigned(ctx context.Context, openid string, key SessionKey, 
 	return c.api.call(ctx, req)
 }
 
-// sessionSignature is the HMAC-SHA256 of the empty string. WeChat keys it with
-// the base64 text of the session_key, not with the bytes that stands for.
+// sessionSignature returns the HMAC-SHA256 of the empty string. WeChat's key
+// for it is the base64 text of the session_key, not the bytes that it encodes.
 func sessionSignature(key SessionKey) string {
 	return hex.EncodeToString(hmac.New(sha256.New, []byte(key)).Sum(nil))
 }

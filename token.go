@@ -14,18 +14,18 @@ import (
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
-// Token is an access_token and the time it expires.
+// Token is an access_token and its expiry.
 //
-// It prints redacted under every fmt verb and in log/slog. Its JSON holds the
-// token itself, because token stores need it.
+// It prints redacted with every fmt verb and in log/slog. Its JSON encoding
+// contains the token, because token stores need it.
 type Token struct {
 	AccessToken string `json:"access_token"`
-	// ExpiresAt is when WeChat stops taking the token. The zero time means
-	// that it is not known; such a token is never cached.
+	// ExpiresAt is the time after which WeChat rejects the token. The zero time
+	// means that it is not known; such a token is not cached.
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-// String returns the expiry and "[REDACTED]" for the token.
+// String returns "[REDACTED]" in place of the token, and the expiry.
 func (t Token) String() string {
 	if t.ExpiresAt.IsZero() {
 		return redact.Mark
@@ -33,7 +33,7 @@ func (t Token) String() string {
 	return redact.Mark + " until " + t.ExpiresAt.UTC().Format(time.RFC3339)
 }
 
-// Format implements [fmt.Formatter]: no verb prints the token.
+// Format implements [fmt.Formatter]. No verb prints the token.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
 // LogValue implements [slog.LogValuer].
@@ -41,29 +41,31 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
 // TokenSource supplies access_tokens.
 //
-// Token is called from many goroutines at once and must honour ctx. It returns
-// a token that WeChat takes now; its caller may hold it until ExpiresAt.
+// Token is called by multiple goroutines concurrently and must honour ctx. It
+// returns a token that WeChat currently accepts. The caller may use the token
+// until ExpiresAt.
 type TokenSource interface {
 	Token(ctx context.Context) (Token, error)
 }
 
-// TokenSourceFunc is a function as a [TokenSource].
+// TokenSourceFunc is an adapter that allows the use of a function as a
+// [TokenSource].
 type TokenSourceFunc func(ctx context.Context) (Token, error)
 
-// Token calls f.
+// Token calls f(ctx).
 func (f TokenSourceFunc) Token(ctx context.Context) (Token, error) { return f(ctx) }
 
-// TokenInvalidator is an ability a [TokenSource] may have: to be told that
-// WeChat refused a token.
+// TokenInvalidator is an optional interface of a [TokenSource]. The Client
+// calls InvalidateToken when WeChat rejects a token.
 //
-// InvalidateToken must compare: only if the source would still hand out
-// rejected does it fetch another one for the next call of Token. Many calls
-// report the same token at once.
+// InvalidateToken must compare: if the source would still return rejected, the
+// next call of Token must fetch another token; otherwise InvalidateToken does
+// nothing. Many calls may report the same token concurrently.
 type TokenInvalidator interface {
 	InvalidateToken(ctx context.Context, rejected string) error
 }
 
-// maxTokenLife caps an absurd expires_in; WeChat's is 7200 s.
+// maxTokenLife limits an implausible expires_in. WeChat's is 7200 seconds.
 const maxTokenLife = 24 * time.Hour
 
 // tokenAnswer is the answer of both token APIs.
@@ -73,12 +75,13 @@ type tokenAnswer struct {
 	ExpiresIn   wire.Int  `json:"expires_in"`
 }
 
-// Complete makes an answer without a token a ResponseError.
+// Complete reports whether the answer contains a token. Otherwise the call
+// returns a ResponseError.
 func (a *tokenAnswer) Complete() bool { return a.AccessToken != "" }
 
-// token counts the life from before the request, so that a slow answer does
-// not make the token look younger than it is. Without a usable expires_in, or
-// with one that the answer outlasted, the expiry is unknown.
+// token measures the lifetime from before the request, so that a slow answer
+// does not make the token appear younger than it is. The expiry is unknown if
+// expires_in is not usable or has passed before the answer arrived.
 func (a *tokenAnswer) token(asked time.Time) Token {
 	t := Token{AccessToken: string(a.AccessToken)}
 	if seconds := a.ExpiresIn.Value; seconds > 0 {
@@ -90,8 +93,8 @@ func (a *tokenAnswer) token(asked time.Time) Token {
 	return t
 }
 
-// stableSource fetches from stable_token, which hands every process of an
-// account the same token and retires none.
+// stableSource fetches from stable_token, which returns the same token to every
+// process of an account and invalidates none.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/mp-access-token/getStableAccessToken.html
 type stableSource struct {
@@ -104,7 +107,7 @@ func (s *stableSource) Token(ctx context.Context) (Token, error) {
 	return token, err
 }
 
-// forceToken makes WeChat retire the token that it would hand out.
+// forceToken makes WeChat replace the token that it currently returns.
 func (s *stableSource) forceToken(ctx context.Context) (token Token, sent bool, err error) {
 	req := s.request()
 	req.Body = append(req.Body[:len(req.Body)-1], `,"force_refresh":true}`...)
@@ -122,8 +125,8 @@ func (s *stableSource) request() *transport.Request {
 	}
 }
 
-// classicSource fetches from /cgi-bin/token, where every fetch makes a new
-// token and retires the one before.
+// classicSource fetches from /cgi-bin/token, where every fetch creates a new
+// token and invalidates the previous one.
 type classicSource struct {
 	sender  *transport.Sender
 	account *account
@@ -144,7 +147,7 @@ func (s *classicSource) Token(ctx context.Context) (Token, error) {
 	return token, err
 }
 
-// fetchToken also reports whether WeChat may have got the request.
+// fetchToken also reports whether WeChat may have received the request.
 func fetchToken(ctx context.Context, sender *transport.Sender, req *transport.Request) (token Token, sent bool, err error) {
 	req.NewAnswer = func() wire.Answer { return new(tokenAnswer) }
 	req.Urgent = true

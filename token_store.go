@@ -10,47 +10,49 @@ import (
 	"github.com/wxphone/wxphone/internal/tokencache"
 )
 
-// ErrTokenNotFound is what a [TokenStore] returns for a key that it has no
-// token for. An error that wraps it is a miss too, and is logged: return one
-// for a value that cannot be read.
+// ErrTokenNotFound is returned by [TokenStore.Load] when the store has no token
+// for the key. An error that wraps it also counts as a miss, and is logged:
+// return such an error for a value that cannot be read.
 var ErrTokenNotFound = tokencache.ErrNotFound
 
-// TokenStore keeps tokens where several processes find them: in Redis, etcd or
-// a database. [github.com/wxphone/wxphone/redisstore] is one, and
-// [github.com/wxphone/wxphone/wxphonetest.TestTokenStore] tests others.
+// TokenStore keeps tokens that several processes share, for example in Redis,
+// etcd or a database. Package [github.com/wxphone/wxphone/redisstore] is an
+// implementation, and [github.com/wxphone/wxphone/wxphonetest.TestTokenStore]
+// tests others.
 //
-// The methods are called from many goroutines at once and must honour ctx,
-// whose deadline is short. A stored token is a secret: whoever reads it can
-// call WeChat as the mini-program.
+// The methods are called by multiple goroutines concurrently and must honor
+// ctx, which has a short deadline. Stored tokens are secrets: anyone who reads
+// one can call WeChat as the mini-program.
 type TokenStore interface {
-	// Load returns the token that was saved last under key, or
+	// Load returns the token last saved under key. It returns
 	// [ErrTokenNotFound] if there is none, it was deleted, or it has expired.
 	Load(ctx context.Context, key string) (Token, error)
-	// Save keeps token under key, in place of any other, until token.ExpiresAt.
+	// Save stores token under key until token.ExpiresAt, replacing any other.
 	Save(ctx context.Context, key string, token Token) error
-	// DeleteIf deletes the token under key if it still is accessToken, in one
-	// step: a token that another process has saved meanwhile must stay. If
-	// there is none or another one, it does nothing and returns nil.
+	// DeleteIf deletes the token under key if it is accessToken. It must
+	// compare and delete atomically, so that a token saved concurrently by
+	// another process is kept. It returns nil if there is no token or a
+	// different one.
 	DeleteIf(ctx context.Context, key, accessToken string) error
 }
 
-// TokenLocker is an ability a [TokenStore] may have: a lock that lets one
-// process at a time fetch a token, so that a fleet makes one request where it
-// would make one per process. Classic tokens need it.
+// TokenLocker is an optional interface of a [TokenStore]. Its lock lets one
+// process at a time fetch a token, so that the processes together make one
+// request instead of one each. Classic tokens need it.
 //
-// TryLock returns at once: ok is false if another holder has the lock. The
-// lock ends with unlock, or after ttl if its holder died; unlock must not end
-// a lock that has passed to somebody else since. Lock keys and token keys do
-// not collide.
+// TryLock does not wait: it returns false for ok if the lock is held. The lock
+// is released by unlock, or after ttl if its holder has failed. unlock must not
+// release a lock that has since been acquired by another holder. The keys of
+// locks must not collide with those of tokens.
 type TokenLocker interface {
 	TryLock(ctx context.Context, key string, ttl time.Duration) (unlock func(context.Context) error, ok bool, err error)
 }
 
-// CacheOption changes how [CacheTokens] works.
+// CacheOption configures [CacheTokens].
 type CacheOption func(*tokenCache)
 
-// WithCacheLogger logs refreshes and their failures to l. No record holds a
-// token.
+// WithCacheLogger logs refreshes and their failures to l. Records contain no
+// tokens.
 func WithCacheLogger(l *slog.Logger) CacheOption {
 	return func(c *tokenCache) {
 		if l == nil {
@@ -62,11 +64,11 @@ func WithCacheLogger(l *slog.Logger) CacheOption {
 }
 
 // WithCacheStore shares the cached token with other processes through store,
-// under key. The fetch is done by one process at a time if store is a
-// [TokenLocker].
+// under key. If store implements [TokenLocker], only one process at a time
+// fetches a token.
 //
-// A store that is down is logged and done without: the process then fetches
-// for itself.
+// If the store fails, the failure is logged and the process fetches a token
+// itself.
 func WithCacheStore(store TokenStore, key string) CacheOption {
 	return func(c *tokenCache) {
 		switch {
@@ -80,33 +82,33 @@ func WithCacheStore(store TokenStore, key string) CacheOption {
 	}
 }
 
-// CacheTokens returns a [TokenSource] that asks src only when it has to:
+// CacheTokens returns a [TokenSource] that caches the tokens of src:
 //
-//   - A fresh token is handed out without a lock.
-//   - Four to two minutes before expiry one call starts a refresh in the
-//     background, and nobody waits for it.
-//   - Without a valid token, all callers wait for the same fetch, each no
-//     longer than its own context; a caller that gives up does not end it.
-//   - After a failed fetch the source is left alone for a second, then two,
-//     up to a minute. An expired token is never handed out.
-//   - A token without expiry serves the callers that wait for it and is not
-//     kept.
+//   - It returns a fresh token without acquiring a lock.
+//   - Four to two minutes before expiry, one call starts a refresh in the
+//     background. No call waits for it.
+//   - Without a valid token, all callers wait for the same fetch, each until
+//     its own context is done. The fetch continues if a caller gives up.
+//   - After a failed fetch, src is not called for one second, then for two
+//     seconds, up to a minute. Expired tokens are never returned.
+//   - A token without an expiry is returned to the callers that wait for it and
+//     is not cached.
 //
-// The result is a [TokenInvalidator] too: a token that WeChat refused is
-// replaced, and src is told if it is a TokenInvalidator itself. If src hands
-// the refused token out again, it is served, and further refusals of it are
-// ignored for 30 seconds.
+// The result also implements [TokenInvalidator]. A token that WeChat rejected
+// is replaced, and reported to src if src implements TokenInvalidator. If src
+// returns the rejected token again, it is used, and further reports about it
+// are ignored for 30 seconds.
 //
-// src is called with a context of the cache's own, which has no caller's
-// values.
+// The context passed to src is not derived from any caller's context and
+// carries no values.
 func CacheTokens(src TokenSource, opts ...CacheOption) TokenSource {
 	return newTokenCache(src, opts...)
 }
 
-// tokenCache is what CacheTokens describes.
+// tokenCache implements CacheTokens.
 type tokenCache struct {
 	cache  *tokencache.Cache
-	broken error // what was wrong with the options
+	broken error // the error of an option that is not valid
 
 	log   *slog.Logger
 	store TokenStore // nil for this process alone
@@ -130,7 +132,7 @@ func newTokenCache(src TokenSource, opts ...CacheOption) *tokenCache {
 	return c
 }
 
-// Format keeps the tokens out of what fmt prints.
+// Format implements fmt.Formatter, so that fmt does not print tokens.
 func (c *tokenCache) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "wxphone.CacheTokens") }
 
 // Token implements [TokenSource].
@@ -157,13 +159,12 @@ func (c *tokenCache) check(ctx context.Context) error {
 	return c.broken
 }
 
-// forcer is a source that can make WeChat replace a token that is still valid
-// to it.
+// forcer is a source that can make WeChat replace a token that is still valid.
 type forcer interface {
 	forceToken(ctx context.Context) (token Token, sent bool, err error)
 }
 
-// cachedSource is src as the cache calls it.
+// cachedSource adapts src to the cache.
 func cachedSource(src TokenSource) tokencache.Source {
 	source := tokencache.Source{Token: cachedToken(src.Token)}
 	if invalidator, ok := src.(TokenInvalidator); ok {
@@ -186,7 +187,7 @@ func cachedToken(get func(context.Context) (Token, error)) func(context.Context)
 	}
 }
 
-// cachedStore is what store has under key, as the cache calls it.
+// cachedStore adapts the token of store under key to the cache.
 func cachedStore(store TokenStore, key string) tokencache.Store {
 	if store == nil {
 		return tokencache.Store{}
