@@ -118,7 +118,7 @@ func TestStoreThatIsDownStopsBlindFetchesOfClassicTokens(t *testing.T) {
 		cold := server.NewClient(wxphone.WithTokenStore(store), wxphone.WithClassicToken())
 		_, err = cold.GetPhoneNumber(t.Context(), "code")
 		require.ErrorIs(t, err, errDown)
-		require.ErrorContains(t, err, "retire")
+		require.ErrorContains(t, err, "invalidate")
 		assert.Equal(t, 1, server.TokenFetches())
 
 		time.Sleep(2 * time.Hour)

@@ -1,15 +1,15 @@
-// Package apisec signs, encrypts, verifies and decrypts as WeChat's API
-// security (API安全) has it.
+// Package apisec implements the signatures and encryption of WeChat's API
+// security (API安全).
 //
 // # The envelope
 //
-// A body, {"code":"c"}, gets three fields in front that bind it to one account
-// and moment:
+// Three fields are added in front of a body, {"code":"c"}, which bind it to one
+// account and time:
 //
 //	{"_n":"<random>","_appid":"<appid>","_timestamp":<Unix seconds>,"code":"c"}
 //
-// This plaintext is encrypted with AES-256-GCM, and sent as an envelope of
-// base64 texts. The nonce, iv, has 12 bytes and the tag 16:
+// This plaintext is encrypted with AES-256-GCM and sent as an envelope of
+// base64 strings. The nonce, iv, has 12 bytes and the tag has 16:
 //
 //	{"iv":"…","data":"…","authtag":"…"}
 //
@@ -25,32 +25,34 @@
 //
 //	urlpath\nappid\ntimestamp\nenvelope
 //
-// where urlpath is the URL with its scheme and host, without its query, and
-// timestamp is that of the header. The number of the key is not in the signed
-// text, although one of WeChat's pages says so: the published sample verifies
-// only without.
+// where urlpath is the URL with its scheme and host and without its query, and
+// timestamp is that of the header. The number of the key is not part of the
+// signed text, although one of WeChat's pages says so: the published sample
+// verifies only without it.
 //
 // A request has the appid, the timestamp and the signature in its headers. An
-// answer has its own, and the number of the certificate it is signed with.
-// While WeChat changes its certificate, a second signature by the former one
-// is in headers that end in -Deprecated.
+// answer also has the number of the certificate that it is signed with. While
+// WeChat replaces its certificate, headers that end in -Deprecated have a
+// second signature made with the previous certificate.
 //
-// # What is believed
+// # What is accepted
 //
-// [Scheme.Open] returns a plaintext only if all of this holds:
+// [Scheme.Open] returns a plaintext only if all of these conditions hold:
 //
-//   - The header names the appid that asked.
-//   - The answer was signed within 10 minutes of now.
-//   - A signature of it, current or deprecated, is WeChat's.
-//   - The signed body is an envelope that decrypts.
-//   - The fields inside name the same appid and timestamp as the header.
+//   - The header has the appid of the request.
+//   - The answer was signed within 10 minutes of the current time.
+//   - One of its signatures, current or deprecated, is valid.
+//   - The signed body is an envelope that can be decrypted.
+//   - The fields in the plaintext have the same appid and timestamp as the
+//     header.
 //
-// An answer does not name the request it is for. So WeChat's answer to another
-// request of the same API, account and host passes for 10 minutes.
+// An answer does not identify the request it belongs to. Within 10 minutes,
+// WeChat's answer to another request of the same API, account and host is
+// therefore accepted.
 //
-// WeChat answers in the clear what goes wrong before it has decrypted a
-// request. [IsSigned] tells such answers apart. They may be believed as
-// errors, never as a success.
+// WeChat does not sign or encrypt answers about failures that occur before it
+// has decrypted a request. [IsSigned] distinguishes such answers. They may be
+// accepted as errors, but not as a success.
 package apisec
 
 import (
@@ -72,15 +74,16 @@ var ErrFailed = errors.New("wxphone: API security")
 const (
 	nonceSize  = 12
 	tagSize    = 16
-	randomSize = 16 // of _n
+	randomSize = 16 // size of _n
 
-	// clockWindow is how far from now WeChat may have signed an answer.
+	// clockWindow is the accepted difference between the current time and the
+	// time at which WeChat signed an answer.
 	clockWindow = 10 * time.Minute
 )
 
 const (
 	headerAppID = "Wechatmp-Appid"
-	// Clients of other languages look for exactly this spelling, which is not
+	// Clients in other languages look for this exact spelling, which is not
 	// Go's canonical one.
 	headerTimestamp = "Wechatmp-TimeStamp"
 	headerSerial    = "Wechatmp-Serial"
@@ -88,22 +91,23 @@ const (
 	deprecated      = "-Deprecated"
 )
 
-// Scheme seals requests and opens answers with the keys of one account. It may
-// be used from many goroutines at once.
+// Scheme seals requests and opens answers with the keys of one account. It is
+// safe for concurrent use by multiple goroutines.
 type Scheme struct {
 	sn     string
 	cipher cipher.AEAD
 	signer Signer
 }
 
-// envelope is an encrypted body. WeChat's sample has its fields in this order.
+// envelope is an encrypted body. The order of the fields is that of WeChat's
+// sample.
 type envelope struct {
 	IV      []byte `json:"iv"`
 	Data    []byte `json:"data"`
 	AuthTag []byte `json:"authtag"`
 }
 
-// origin is what encryption and signature cover beside the body.
+// origin is what the encryption and the signature cover besides the body.
 type origin struct{ urlpath, appID, timestamp string }
 
 func (o origin) additionalData(sn string) []byte {
@@ -115,7 +119,7 @@ func (o origin) signedText(body []byte) []byte {
 }
 
 // Seal encrypts and signs body, a JSON object, for one attempt at one URL
-// (without its query) and returns the new body and its headers.
+// without its query. It returns the new body and its headers.
 func (s *Scheme) Seal(appID, urlpath string, body []byte) (sealed []byte, header http.Header, err error) {
 	o := origin{urlpath, appID, strconv.FormatInt(time.Now().Unix(), 10)}
 	sealed, err = s.encrypt(o, body)
@@ -131,7 +135,7 @@ func (s *Scheme) Seal(appID, urlpath string, body []byte) (sealed []byte, header
 	}
 	header = make(http.Header, 3)
 	header.Set(headerAppID, appID)
-	header[headerTimestamp] = []string{o.timestamp} // Set would spell it otherwise
+	header[headerTimestamp] = []string{o.timestamp} // Set would change the spelling
 	header.Set(headerSignature, base64.StdEncoding.EncodeToString(signature))
 	return sealed, header, nil
 }
@@ -148,8 +152,8 @@ func (s *Scheme) encrypt(o origin, body []byte) ([]byte, error) {
 	return json.Marshal(envelope{IV: nonce, Data: sealed[:cut], AuthTag: sealed[cut:]})
 }
 
-// bindPlaintext adds to body, a JSON object, the fields that bind it to one
-// account and moment.
+// bindPlaintext adds the fields that bind body, a JSON object, to one account
+// and time.
 func bindPlaintext(body []byte, o origin, random string) []byte {
 	bound, _ := json.Marshal(struct {
 		Random    string      `json:"_n"`
@@ -162,8 +166,8 @@ func bindPlaintext(body []byte, o origin, random string) []byte {
 	return bound
 }
 
-// isBoundTo reports whether plaintext is a JSON object for the account and
-// moment of o.
+// isBoundTo reports whether plaintext is a JSON object for the account and time
+// of o.
 func isBoundTo(plaintext []byte, o origin) bool {
 	var bound struct {
 		AppID     string      `json:"_appid"`
@@ -173,14 +177,14 @@ func isBoundTo(plaintext []byte, o origin) bool {
 	return err == nil && bound.AppID == o.appID && bound.Timestamp.String() == o.timestamp
 }
 
-// IsSigned reports whether an answer claims to be WeChat's. Errors that arise
-// before WeChat has looked into the envelope come unsigned.
+// IsSigned reports whether an answer has a signature. Errors that occur before
+// WeChat has decrypted the request are not signed.
 func IsSigned(header http.Header) bool {
 	return header.Get(headerSignature) != "" || header.Get(headerSignature+deprecated) != ""
 }
 
 // Open verifies and decrypts WeChat's answer to a request that was sealed with
-// the same appID and urlpath, and returns its plaintext.
+// the same appID and urlpath. It returns the plaintext.
 func (s *Scheme) Open(appID, urlpath string, header http.Header, body []byte) (plaintext []byte, err error) {
 	return s.openAt(time.Now(), appID, urlpath, header, body)
 }
@@ -206,8 +210,8 @@ func (s *Scheme) openAt(now time.Time, appID, urlpath string, header http.Header
 	return plaintext, nil
 }
 
-// timestampOf returns the timestamp of an answer. Go's canonical spelling is what
-// comes off a connection, WeChat's what a transport of one's own may hand over.
+// timestampOf returns the timestamp of an answer. A connection delivers Go's
+// canonical spelling; a custom transport may deliver WeChat's.
 func timestampOf(header http.Header) string {
 	if values := header[headerTimestamp]; len(values) > 0 {
 		return values[0]
@@ -226,8 +230,8 @@ func checkClock(now time.Time, timestamp string) error {
 	return nil
 }
 
-// verify takes either signature: while WeChat changes its certificate, answers
-// carry one of the new and one of the old.
+// verify accepts either signature: while WeChat replaces its certificate,
+// answers have one made with the new certificate and one made with the old one.
 func (s *Scheme) verify(header http.Header, message []byte) error {
 	reason := errUnknownSerial
 	for _, suffix := range []string{"", deprecated} {
@@ -253,11 +257,11 @@ func (s *Scheme) verify(header http.Header, message []byte) error {
 	return fmt.Errorf("%w: the answer's signature is not WeChat's: %w", ErrFailed, reason)
 }
 
-// decrypt is for an answer whose signature is sound.
+// decrypt opens the envelope of an answer whose signature is valid.
 func (s *Scheme) decrypt(o origin, body []byte) ([]byte, error) {
 	var sealed envelope
 	if err := json.Unmarshal(body, &sealed); err != nil || len(sealed.IV) != nonceSize || len(sealed.AuthTag) != tagSize {
-		return nil, fmt.Errorf("%w: the signed answer is no envelope", ErrFailed)
+		return nil, fmt.Errorf("%w: the signed answer contains no envelope", ErrFailed)
 	}
 	plaintext, err := s.cipher.Open(nil, sealed.IV, append(sealed.Data, sealed.AuthTag...), o.additionalData(s.sn))
 	if err != nil {

@@ -18,44 +18,46 @@ const (
 	minRSABits = 2048
 )
 
-// Config holds the keys of an account. Without Cipher and Signer, the scheme is
-// AES256_GCM with RSAwithSHA256.
+// Config holds the keys of an account. If Cipher and Signer are nil, the scheme
+// is AES256_GCM with RSAwithSHA256.
 type Config struct {
 	// SymmetricKeySN is the number of the symmetric key in the console.
 	SymmetricKeySN string
 	// SymmetricKey is an AES key: base64 of 32 bytes.
 	SymmetricKey string
-	// PrivateKey signs requests. It is RSA, and may be in a KMS.
+	// PrivateKey is the RSA key that signs requests. It may be kept in a KMS.
 	PrivateKey crypto.Signer
-	// Certificates are WeChat's, with RSA keys, by their number in the console.
+	// Certificates are WeChat's certificates, with RSA keys, by their number in
+	// the console.
 	Certificates map[string]*x509.Certificate
 
-	// Cipher replaces SymmetricKey. It has nonces of 12 and tags of 16 bytes.
+	// Cipher replaces SymmetricKey. It has 12-byte nonces and 16-byte tags.
 	Cipher cipher.AEAD
 	// Signer replaces PrivateKey and Certificates.
 	Signer Signer
 }
 
 // Signer signs requests to WeChat and verifies its answers. Its methods are
-// called from many goroutines at once.
+// called by multiple goroutines concurrently.
 type Signer interface {
-	// Sign returns the signature of message by the account's private key.
+	// Sign returns the signature of message made with the account's private
+	// key.
 	Sign(message []byte) (signature []byte, err error)
-	// Verify returns nil if signature is WeChat's of message, made with the
-	// certificate of this number in the console.
+	// Verify returns nil if signature is WeChat's signature of message, made
+	// with the certificate that has this number in the console.
 	Verify(serial string, message, signature []byte) error
 }
 
-// ConfigError tells what in a [Config] cannot be right. It holds no key.
+// ConfigError is returned when a [Config] is not valid. It contains no key.
 type ConfigError struct {
-	// Part is the part of the Config that Problem is about, or "" if that is
-	// the Config as a whole.
+	// Part names the part of the Config that Problem is about. It is "" if
+	// Problem is about the Config as a whole.
 	Part string
-	// Problem completes a sentence: "has no PrivateKey".
+	// Problem completes a sentence, such as "has no PrivateKey".
 	Problem string
 }
 
-// Error implements error.
+// Error returns the part and the problem.
 func (e *ConfigError) Error() string {
 	if e.Part == "" {
 		return "apisec: the Config " + e.Problem
@@ -63,8 +65,8 @@ func (e *ConfigError) Error() string {
 	return "apisec: " + e.Part + " " + e.Problem
 }
 
-// New returns the Scheme of config, whose map may change afterwards. What
-// cannot be right in config is a [*ConfigError].
+// New returns the Scheme of config. It keeps no reference to the map in config.
+// If config is not valid, the error is a [*ConfigError].
 func New(config Config) (*Scheme, error) {
 	if err := checkNumber("SymmetricKeySN", config.SymmetricKeySN); err != nil {
 		return nil, err
@@ -80,7 +82,7 @@ func New(config Config) (*Scheme, error) {
 	return &Scheme{sn: config.SymmetricKeySN, cipher: aead, signer: signer}, nil
 }
 
-// checkNumber checks a number as the console gives keys and certificates.
+// checkNumber validates the number of a key or certificate in the console.
 func checkNumber(part, number string) error {
 	switch {
 	case number == "":
@@ -122,7 +124,7 @@ var (
 	errUnknownSerial = errors.New("no certificate of this number is configured")
 )
 
-// pssSigner is RSAwithSHA256, which at WeChat means RSA-PSS.
+// pssSigner implements RSAwithSHA256, which for WeChat means RSA-PSS.
 type pssSigner struct {
 	private crypto.Signer
 	public  map[string]*rsa.PublicKey
@@ -132,8 +134,8 @@ func newPSSSigner(config Config) (Signer, error) {
 	if config.PrivateKey == nil {
 		return nil, &ConfigError{Problem: "has no PrivateKey"}
 	}
-	// A key that was not read may be a nil pointer or an empty struct, on which
-	// the methods of crypto/rsa panic.
+	// A key that failed to load may be a nil pointer or an empty struct, on
+	// which the methods of crypto/rsa panic.
 	if own, ok := config.PrivateKey.(*rsa.PrivateKey); ok && (own == nil || own.N == nil || own.D == nil || own.Validate() != nil) {
 		return nil, &ConfigError{Problem: "has a PrivateKey that is empty or broken"}
 	}

@@ -1,7 +1,6 @@
-// Package guarded calls code that the user of wxphone wrote (token sources,
-// token stores) from goroutines that other callers depend on. Such code may
-// hang, ignore its context, panic or end its goroutine; a call of [Call]
-// returns all the same.
+// Package guarded calls code written by the user of wxphone (token sources and
+// token stores) in goroutines that other callers depend on. Such code may hang,
+// ignore its context, panic or exit its goroutine; [Call] returns even so.
 package guarded
 
 import (
@@ -12,28 +11,29 @@ import (
 	"time"
 )
 
-// Code is a piece of the user's code.
+// Code is code written by the user.
 type Code struct {
-	// Name is what errors call it: "the token store".
+	// Name describes the code in errors, such as "the token store".
 	Name string
-	// Limit bounds one call. Zero leaves that to the context.
+	// Limit is the longest duration of one call. If it is zero, only the
+	// context limits a call.
 	Limit time.Duration
 
 	mu      sync.Mutex
-	hanging int       // calls that nobody waits for any more
-	letInAt time.Time // when a call is let in although maxHanging hang
+	hanging int       // calls that are no longer waited for
+	letInAt time.Time // when one more call is allowed although maxHanging hang
 }
 
 const (
 	// maxHanging is how many calls may hang at a time. Each keeps a goroutine
-	// until it returns, if it ever does.
+	// until it returns.
 	maxHanging = 16
-	// letInInterval is how often one more is let in when so many hang: code
-	// that works again must be found out about.
+	// letInInterval is how often one more call is allowed when maxHanging hang,
+	// to find out whether the code works again.
 	letInInterval = 5 * time.Minute
 )
 
-// enter reports whether a call may be made, and if not, how many hang.
+// enter reports whether a call may be made, and if not, how many calls hang.
 func (c *Code) enter(now time.Time) (hanging int, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,10 +48,10 @@ func (c *Code) enter(now time.Time) (hanging int, ok bool) {
 	return 0, true
 }
 
-// call is one call of the code. Its fields belong to the code's mutex.
+// call is one call of the code. Its fields are guarded by the code's mutex.
 type call struct{ returned, givenUp bool }
 
-// giveUp counts one among those that hang, unless it has returned just now.
+// giveUp counts one as hanging, unless it has returned in the meantime.
 func (c *Code) giveUp(one *call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,10 +70,10 @@ func (c *Code) returned(one *call) {
 	}
 }
 
-// Call returns what f returns, or an error if f does not return before the
-// code's limit or the end of ctx, panics, or ends its goroutine. A call that
-// goes on after that has no effect on the caller, but counts: code of which too
-// many calls hang is not called.
+// Call returns the results of f. It returns an error if f panics, exits its
+// goroutine, or does not return before the code's limit or the end of ctx. A
+// call that continues after that does not affect the caller, but if too many
+// calls hang, further ones return an error without calling f.
 func Call[T any](ctx context.Context, code *Code, f func(context.Context) (T, error)) (T, error) {
 	if code.Limit > 0 {
 		var cancel context.CancelFunc
@@ -82,7 +82,7 @@ func Call[T any](ctx context.Context, code *Code, f func(context.Context) (T, er
 	}
 	var none T
 	if hanging, ok := code.enter(time.Now()); !ok {
-		return none, fmt.Errorf("wxphone: %s does not answer: %d calls of it hang", code.Name, hanging)
+		return none, fmt.Errorf("wxphone: %s does not answer: %d calls have not returned", code.Name, hanging)
 	}
 	type result struct {
 		value T
@@ -114,14 +114,14 @@ func Call[T any](ctx context.Context, code *Code, f func(context.Context) (T, er
 	}
 }
 
-// Do is [Call] for code that returns an error only.
+// Do is [Call] for code that returns only an error.
 func Do(ctx context.Context, code *Code, f func(context.Context) error) error {
 	_, err := Call(ctx, code, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 	return err
 }
 
-// describe shows the runtime's own words only: any other value may hold a
-// secret.
+// describe returns the text of a runtime error and only the type of any other
+// value, which may contain a secret.
 func describe(v any) string {
 	if fault, ok := v.(runtime.Error); ok {
 		return fault.Error()

@@ -1,4 +1,4 @@
-// Package redact keeps secrets and phone numbers out of texts and errors.
+// Package redact removes secrets and phone numbers from texts and errors.
 package redact
 
 import (
@@ -16,33 +16,36 @@ import (
 	"unicode/utf8"
 )
 
-// Mark is what a secret prints as.
+// Mark replaces a secret.
 const Mark = "[REDACTED]"
 
 const (
-	// shortest is the length below which a "secret" is a common piece of text,
-	// as in tests; WeChat's own have at least 24 characters.
+	// shortest is the length below which a "secret" is too common a text to
+	// replace, as in tests. WeChat's secrets have at least 24 characters.
 	shortest = 8
-	// numberDigits is the length of a run of digits that may be a phone number.
+	// numberDigits is the number of consecutive digits that may be a phone
+	// number.
 	numberDigits = 7
-	// opaqueLength is the length of a session_key, WeChat's shortest secret.
+	// opaqueLength is the length of a session_key, the shortest of WeChat's
+	// secrets.
 	opaqueLength = 24
 	snippetBytes = 200
 )
 
-// Text returns s, a text of the other side's, as one line without the secrets,
-// written plainly or URL-escaped, without runs of digits that may be a phone
-// number, and without what looks like a secret of some other request.
+// Text returns s, a text from the other side, as one line. It removes the
+// secrets, plain or URL-escaped, runs of digits that may be a phone number, and
+// words that may be a secret of another request.
 func Text(s string, secrets []string) string {
 	return maskOpaque(maskNumbers(Hide(oneLine(s), secrets)))
 }
 
-// Snippet returns the start of a body that is not WeChat's JSON: 200 bytes at
-// most, and nothing from the first "{" on, since JSON may hold a token or a
-// number that is not known as a secret.
+// Snippet returns the start of a body that is not WeChat's JSON: at most 200
+// bytes, up to the first "{", because JSON may contain a token or number that
+// is not listed as a secret.
 func Snippet(body []byte, secrets []string) string {
 	text, _, _ := strings.Cut(string(body), "{")
-	// A secret across the cut would not be found, so the cut comes last.
+	// The text is cut last, because a secret that is cut in two would not be
+	// found.
 	text = strings.TrimSpace(Text(text, secrets))
 	if len(text) > snippetBytes {
 		text = text[:snippetBytes]
@@ -53,13 +56,13 @@ func Snippet(body []byte, secrets []string) string {
 	return text
 }
 
-// Hide replaces every secret in s, in all the ways a URL may spell it.
+// Hide replaces every secret in s, in each way a URL or JSON may encode it.
 func Hide(s string, secrets []string) string {
 	for _, secret := range secrets {
 		if len(secret) < shortest {
 			continue
 		}
-		// A code that was sent with quotes around it comes back without them.
+		// A code that was sent with quotes around it is returned without them.
 		bare := strings.Trim(secret, "\"'{} \t\r\n")
 		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), quoted(secret), bare} {
 			if len(form) >= shortest {
@@ -70,7 +73,7 @@ func Hide(s string, secrets []string) string {
 	return s
 }
 
-// quoted returns s as it stands inside a JSON string.
+// quoted returns s as it appears inside a JSON string.
 func quoted(s string) string {
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -111,7 +114,8 @@ func maskNumbers(s string) string {
 }
 
 // maskOpaque masks long words of letters and digits: tokens, codes and keys
-// that this request did not know of. WeChat's own long words have no digits.
+// that are not listed as secrets. Long words in WeChat's own messages have no
+// digits.
 func maskOpaque(s string) string {
 	var out strings.Builder
 	for len(s) > 0 {
@@ -138,23 +142,24 @@ func isOpaque(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-+/=", r)
 }
 
-// safe are the errors that carry no text of their own to hide.
+// safe lists errors whose texts contain no secrets.
 var safe = []error{
 	context.Canceled, context.DeadlineExceeded, os.ErrDeadlineExceeded,
 	io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
 	syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.EPIPE,
 }
 
-// Error returns err itself if no error in its tree tells a secret. Otherwise
-// it returns one that says the same with the secrets hidden, and still matches
-// the timeouts, context errors and connection errors that err matched.
+// Error returns err unchanged if no error in its tree contains a secret.
+// Otherwise it returns an error with the same text without the secrets, which
+// still matches the timeouts, context errors and connection errors that err
+// matched.
 func Error(err error, secrets []string) error {
 	return scrub(err, secrets, func(text string) bool { return Hide(text, secrets) != text })
 }
 
-// NetworkError is [Error] for what a transport failed with. net/http quotes
-// the bytes it could not make sense of, and a connection that is out of step
-// has another request's answer there.
+// NetworkError is [Error] for errors of a transport. net/http quotes bytes that
+// it cannot parse, and on a connection that is out of sync they may belong to
+// another request's answer.
 func NetworkError(err error, secrets []string) error {
 	err = scrub(err, secrets, func(text string) bool {
 		return Hide(text, secrets) != text || maskNumbers(text) != text || quoteStart(text) < len(text)
@@ -190,8 +195,8 @@ func scrub(err error, secrets []string, bad func(text string) bool) error {
 	return clean
 }
 
-// tells reports whether an error in err's tree has a bad text, or prints a
-// secret under another verb.
+// tells reports whether an error in err's tree has a bad text or prints a
+// secret with another verb.
 func tells(err error, secrets []string, bad func(text string) bool) bool {
 	if bad(err.Error()) {
 		return true
@@ -213,8 +218,8 @@ func tells(err error, secrets []string, bad func(text string) bool) bool {
 	return false
 }
 
-// quoteStart returns where text begins to quote an answer that came where none
-// was expected: it may hold a token or a number that nobody has listed.
+// quoteStart returns the index at which text starts to quote an unexpected
+// answer, which may contain a token or number that is not listed.
 func quoteStart(text string) int {
 	for _, start := range []string{"malformed ", "{"} {
 		if at := strings.Index(text, start); at >= 0 {
@@ -224,8 +229,7 @@ func quoteStart(text string) int {
 	return len(text)
 }
 
-// scrubbed does not wrap the error it stands for: whoever unwrapped it would
-// read the secret.
+// scrubbed does not wrap the original error, which still contains the secret.
 type scrubbed struct {
 	text    string
 	timeout bool

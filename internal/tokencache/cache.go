@@ -13,50 +13,51 @@ import (
 	"github.com/wxphone/wxphone/internal/redact"
 )
 
-// Token is an access_token and the time it expires, the zero time if that is
-// not known.
+// Token is an access_token and its expiry, which is the zero time if it is not
+// known.
 type Token struct {
 	AccessToken string
 	ExpiresAt   time.Time
 }
 
-// Config says what a [Cache] works with.
+// Config is the configuration of a [Cache].
 type Config struct {
 	Source Source
 	Store  Store
 	Log    *slog.Logger
-	// Refused is what the error of a caller matches for whom there is no token
-	// because WeChat refused so many.
+	// Refused is an error that a caller's error matches if there is no token
+	// because WeChat rejected too many.
 	Refused error
 }
 
-// Source is where tokens come from.
+// Source supplies tokens.
 type Source struct {
-	// Token returns a token that WeChat takes now.
+	// Token returns a token that WeChat currently accepts.
 	Token func(context.Context) (Token, error)
-	// Refused, if it is not nil, is told of a token that WeChat refused.
+	// Refused reports a token that WeChat rejected. It may be nil.
 	Refused func(ctx context.Context, accessToken string) error
-	// Force, if it is not nil, makes WeChat replace the token that Token would
-	// return, and returns the new one. sent is false if WeChat cannot have got
-	// the request.
+	// Force makes WeChat replace the token that Token would return, and returns
+	// the new one. sent is false if WeChat cannot have received the request.
+	// Force may be nil.
 	Force func(context.Context) (token Token, sent bool, err error)
-	// Exclusive is true if each new token retires the one before, so that a
-	// process must not fetch without the knowledge of the others.
+	// Exclusive is true if each new token invalidates the previous one. A
+	// process must then coordinate its fetches with the others.
 	Exclusive bool
 }
 
 const (
-	// flightLimit bounds one try of a flight with all that it does.
+	// flightLimit is the longest duration of one try of a flight.
 	flightLimit = 30 * time.Second
-	// refusalLimit bounds what a source does about a refused token.
+	// refusalLimit is the longest duration of a source's reaction to a rejected
+	// token.
 	refusalLimit = 5 * time.Second
-	// maxTries bounds how often a flight starts over because its token was
-	// refused while it was under way.
+	// maxTries is how many times a flight may start because its token was
+	// rejected in the meantime.
 	maxTries = 3
 )
 
-// Cache serves one token to any number of callers. Nothing of it runs while
-// nobody calls, so there is nothing to close. Make it with [New].
+// Cache serves one token to any number of callers. It runs no goroutine while
+// it has no callers, so it does not need to be closed. Create it with [New].
 type Cache struct {
 	source  Source
 	store   Store
@@ -65,15 +66,15 @@ type Cache struct {
 
 	sourceCode, refusalCode, storeCode guarded.Code
 
-	fresh atomic.Pointer[fresh] // written under mu only
+	fresh atomic.Pointer[fresh] // written only with mu held
 
 	mu      sync.Mutex
 	state   state
-	flight  *flight  // the one under way, or nil
-	refusal *refusal // the one that nobody has been told of yet, or nil
+	flight  *flight  // the current one, or nil
+	refusal *refusal // the one not yet reported, or nil
 }
 
-// fresh is a token that is handed out without a look at the state.
+// fresh is a token that is returned without looking at the state.
 type fresh struct {
 	token Token
 	until time.Time
@@ -86,20 +87,20 @@ type flight struct {
 	token Token
 	err   error
 
-	look   bool // into the store only; its failure says nothing of the source
-	wanted bool // somebody asked for a token; otherwise there is a refusal to tell
+	look   bool // asks only the store, so its failure is not one of the source
+	wanted bool // a caller asked for a token; otherwise it only reports a refusal
 }
 
-// refusal is a refused token on its way to the store and the source. err is
-// written before done is closed.
+// refusal is a rejected token that is to be reported to the store and the
+// source. err is written before done is closed.
 type refusal struct {
 	token string
-	age   time.Duration // when it was refused; minutes mean that somebody retires it
+	age   time.Duration // when it was rejected; if only minutes, another program invalidates it
 	done  chan struct{}
 	err   error
 }
 
-// New returns an empty Cache. It asks nobody for anything.
+// New returns an empty Cache. It makes no calls.
 func New(config Config) *Cache {
 	if config.Refused == nil {
 		config.Refused = errors.New("wxphone: access_token refused")
@@ -118,8 +119,9 @@ func New(config Config) *Cache {
 	}
 }
 
-// Token returns the cached token, or waits for a flight, as long as ctx allows.
-// During a pause, a caller whose deadline comes after it waits for its end.
+// Token returns the cached token, or waits for a flight until ctx is done.
+// During a pause, it waits for the end of the pause if the deadline of ctx is
+// later.
 func (c *Cache) Token(ctx context.Context) (Token, error) {
 	if f := c.fresh.Load(); f != nil && time.Now().Before(f.until) {
 		return f.token, nil
@@ -144,7 +146,7 @@ func (c *Cache) Token(ctx context.Context) (Token, error) {
 	}
 }
 
-// ask returns a token, or the flight to wait for, or neither in a pause.
+// ask returns a token, a flight to wait for, or neither during a pause.
 func (c *Cache) ask() (step, Token, *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,8 +170,9 @@ func (c *Cache) ask() (step, Token, *flight) {
 	return next, Token{}, c.flight
 }
 
-// sitOut waits until a caller who met a pause may ask again. It returns the
-// pause's error at once if the caller has not said that it has so much time.
+// sitOut waits until a caller may ask again during a pause. It returns the
+// error of the pause at once if ctx has no deadline or one before the end of
+// the pause.
 func (c *Cache) sitOut(ctx context.Context) error {
 	c.mu.Lock()
 	now := time.Now()
@@ -184,13 +187,13 @@ func (c *Cache) sitOut(ctx context.Context) error {
 	return nil
 }
 
-// paused is the error of who came during a pause. The caller holds mu.
+// paused returns the error of a call during a pause. The caller must hold mu.
 func (c *Cache) paused(now time.Time) error {
 	return fmt.Errorf("wxphone: no access_token, next try in %v: %w",
 		max(0, c.state.retryAt.Sub(now)).Round(time.Millisecond), c.state.cause)
 }
 
-// publish lets callers read without the lock what the state allows.
+// publish updates the token that callers read without the lock.
 func (c *Cache) publish() {
 	if c.state.token.AccessToken == "" {
 		c.fresh.Store(nil)
@@ -199,9 +202,9 @@ func (c *Cache) publish() {
 	c.fresh.Store(&fresh{c.state.token, c.state.refreshAt})
 }
 
-// Refused takes the news that WeChat refused an access_token, tells the store
-// and the source, and returns the source's error. It does nothing if the cache
-// has replaced that token already.
+// Refused reports an access_token that WeChat rejected to the store and the
+// source, and returns the source's error. It does nothing if the cache has
+// already replaced that token.
 func (c *Cache) Refused(ctx context.Context, accessToken string) error {
 	r := c.drop(accessToken)
 	if r == nil {
@@ -213,18 +216,18 @@ func (c *Cache) Refused(ctx context.Context, accessToken string) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wxphone: reporting a refused access_token: %w", ctx.Err())
 	case <-time.After(refusalLimit + storeLimit):
-		return nil // a flight is held up by its source; it tells it afterwards
+		return nil // the flight waits for its source and reports the refusal afterwards
 	}
 }
 
-// drop forgets the token if it is the refused one, and sees to it that a flight
-// tells so. It returns nil if there is nothing to tell.
+// drop removes the token if it is the rejected one, and makes sure that a
+// flight reports that. It returns nil if there is nothing to report.
 func (c *Cache) drop(accessToken string) *refusal {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
 	age := now.Sub(c.state.handedAt).Round(time.Second)
-	if !c.state.refuse(now, accessToken, fmt.Errorf("%w again and again; does another program fetch classic tokens?", c.refused)) {
+	if !c.state.refuse(now, accessToken, fmt.Errorf("%w repeatedly; check whether another program fetches classic tokens", c.refused)) {
 		return nil
 	}
 	c.publish()
@@ -239,25 +242,24 @@ func (c *Cache) drop(accessToken string) *refusal {
 	return c.refusal
 }
 
-// takeOff starts f. It outlives the caller that happened to start it, because
-// others wait for it too; so it has a context of its own, with not even the
-// caller's values, which a framework may recycle after the call. The caller
-// holds mu.
+// takeOff starts f. Its context is not derived from the caller's, because other
+// callers wait for f too, and a framework may reuse the values of a context
+// after the call. The caller must hold mu.
 func (c *Cache) takeOff(f *flight) {
 	f.done = make(chan struct{})
 	c.flight = f
 	go c.fly(f)
 }
 
-// fly tells a refusal if there is one, and brings a token if somebody wants
+// fly reports a refusal if there is one, and fetches a token if a caller wants
 // one.
 func (c *Cache) fly(f *flight) {
 	for try := 1; !c.try(f, try == maxTries); try++ {
 	}
 }
 
-// try goes once through all that a flight does, and reports whether that ended
-// it.
+// try runs all steps of a flight once, and reports whether the flight has
+// ended.
 func (c *Cache) try(f *flight, last bool) (landed bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), flightLimit)
 	defer cancel()
@@ -269,8 +271,8 @@ func (c *Cache) try(f *flight, last bool) (landed bool) {
 	return c.land(f, token, err, told, last)
 }
 
-// tell lets the store and the source know of a refusal. It returns the token
-// that they know to be refused.
+// tell reports a refusal to the store and the source. It returns the rejected
+// token that they know of.
 func (c *Cache) tell(ctx context.Context) (told string) {
 	for {
 		c.mu.Lock()
@@ -290,7 +292,7 @@ func (c *Cache) tell(ctx context.Context) (told string) {
 	}
 }
 
-// unwanted ends a flight that had a refusal to tell and nothing else.
+// unwanted ends a flight that only had a refusal to report.
 func (c *Cache) unwanted(f *flight) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -302,8 +304,8 @@ func (c *Cache) unwanted(f *flight) bool {
 	return true
 }
 
-// land ends a flight with its result. It returns false, and leaves the flight
-// under way, if its token was refused meanwhile.
+// land ends a flight with its result. It returns false and does not end the
+// flight if its token was rejected meanwhile.
 func (c *Cache) land(f *flight, token Token, err error, told string, last bool) bool {
 	c.mu.Lock()
 	now := time.Now()
@@ -336,11 +338,12 @@ func (c *Cache) land(f *flight, token Token, err error, told string, last bool) 
 	if err == nil || !f.look {
 		c.logLanding(token, err, refused)
 	}
-	close(f.done) // after the record, so that the waiters find it written
+	close(f.done) // after logging, so that waiters find the record
 	return true
 }
 
-// logLanding is called without the lock, because a log handler may take long.
+// logLanding must be called without the lock, because a log handler may be
+// slow.
 func (c *Cache) logLanding(token Token, err error, refused bool) {
 	switch {
 	case err != nil:
@@ -352,8 +355,8 @@ func (c *Cache) logLanding(token Token, err error, refused bool) {
 	}
 }
 
-// scrub keeps the tokens that the cache knows, and those given, out of an error
-// of the user's code.
+// scrub removes the tokens that the cache knows, and more, from an error of the
+// user's code.
 func (c *Cache) scrub(err error, more ...string) error {
 	if err == nil {
 		return nil
@@ -364,13 +367,13 @@ func (c *Cache) scrub(err error, more ...string) error {
 	return redact.Error(err, secrets)
 }
 
-// check refuses a source's token that cannot be one.
+// check rejects a token of a source that is not usable.
 func check(now time.Time, token Token) error {
 	switch {
 	case token.AccessToken == "":
 		return errors.New("wxphone: the token source returned an empty access_token")
 	case !token.ExpiresAt.IsZero() && !now.Before(token.ExpiresAt):
-		return fmt.Errorf("wxphone: the token source returned a token that expired %v ago; are the clocks right?",
+		return fmt.Errorf("wxphone: the token source returned a token that expired %v ago; check the clocks",
 			now.Sub(token.ExpiresAt).Round(time.Second))
 	}
 	return nil

@@ -13,40 +13,41 @@ import (
 // ErrNotFound is returned by [Store.Load] if there is no token.
 var ErrNotFound = errors.New("wxphone: no token in the store")
 
-// Store keeps one token where several processes find it. Without one, its
+// Store keeps one token that several processes share. If there is no store, its
 // functions are nil.
 type Store struct {
 	// Load returns the token, or an error that matches [ErrNotFound].
 	Load func(context.Context) (Token, error)
-	// Save keeps token until it expires.
+	// Save stores token until it expires.
 	Save func(ctx context.Context, token Token) error
-	// DeleteIf deletes the token if it still is accessToken.
+	// DeleteIf deletes the token if it is accessToken.
 	DeleteIf func(ctx context.Context, accessToken string) error
-	// TryLock lets one process at a time fetch. It is nil if the store has no
+	// TryLock lets one process at a time fetch. It is nil if the store does not
 	// lock.
 	TryLock func(ctx context.Context, ttl time.Duration) (unlock func(context.Context) error, ok bool, err error)
 }
 
 const (
-	// storeLimit bounds each call of a store: one that hangs is down.
+	// storeLimit is the longest duration of a call of a store. A store that
+	// takes longer counts as down.
 	storeLimit = time.Second
 
-	// lockLease is how long the others wait for a process that died with the
-	// lock. A fetch under the lock must end before it.
+	// lockLease is how long other processes wait for a process that failed
+	// while it held the lock. A fetch with the lock must end earlier.
 	lockLease    = 15 * time.Second
 	lockedFetch  = 12 * time.Second
 	pollInterval = 100 * time.Millisecond
 	// lockPatience is how long a process waits for another's fetch if its own
-	// would do no harm: the holder may be dead.
+	// fetch would do no harm: the holder of the lock may have failed.
 	lockPatience = 2 * time.Second
 
-	// maxLife is the longest life that a stored token may claim; WeChat's is
+	// maxLife is the longest accepted lifetime of a stored token. WeChat's is
 	// two hours.
 	maxLife = 24 * time.Hour
 )
 
 // obtain returns a token from the store or the source. told is the token that
-// both know to be refused; it is returned only if nothing better is to be had.
+// both know to be rejected. It is returned only if there is no other.
 func (c *Cache) obtain(ctx context.Context, f *flight, told string) (Token, error) {
 	switch {
 	case c.store.Load == nil:
@@ -79,8 +80,8 @@ func (c *Cache) obtain(ctx context.Context, f *flight, told string) (Token, erro
 	}
 }
 
-// fetch asks the source, and has it forced to make another token if it hands
-// the refused one out again.
+// fetch asks the source. If the source returns the rejected token, fetch forces
+// a new one if possible.
 func (c *Cache) fetch(ctx context.Context, told string) (Token, error) {
 	token, err := c.askSource(ctx)
 	if err != nil || told == "" || token.AccessToken != told || !c.mayForce() {
@@ -95,20 +96,20 @@ func (c *Cache) askSource(ctx context.Context) (Token, error) {
 	return token, c.scrub(err, token.AccessToken)
 }
 
-// mayForce takes a forced refresh from the day's if the source can do one.
+// mayForce reports whether a refresh may be forced, and counts it.
 func (c *Cache) mayForce() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.source.Force != nil && c.state.force(time.Now())
 }
 
-// forcePause is the time given to another process's forced refresh.
+// forcePause is how long to wait for another process's forced refresh.
 const forcePause = time.Second
 
-// force returns the token of a forced refresh. If that fails, the account's
-// quota may have gone to another process, whose fresh token WeChat then hands
-// out the plain way. If it does not, the refused one is returned: WeChat may
-// take it yet, and no token takes no call anywhere.
+// force returns the token of a forced refresh. If that fails, another process
+// may have used up the account's quota, and WeChat then returns that process's
+// new token without force. Otherwise force returns the rejected token: WeChat
+// may accept it yet, and without a token every call fails.
 func (c *Cache) force(ctx context.Context, refused Token) Token {
 	c.log.WarnContext(ctx, "wxphone: WeChat handed out the refused access_token again, forcing a refresh")
 	type forced struct {
@@ -138,23 +139,23 @@ func (c *Cache) force(ctx context.Context, refused Token) Token {
 	return token
 }
 
-// storeDownError says that the store failed, and not the source.
+// storeDownError is an error of the store, not of the source.
 type storeDownError struct{ error }
 
 func (e *storeDownError) Unwrap() error { return e.error }
 
 // fetchWithoutStore fetches although the store is down, unless that would
-// retire the token which the other processes work with.
+// invalidate the token that the other processes use.
 func (c *Cache) fetchWithoutStore(ctx context.Context, told string, down error) (Token, error) {
 	if c.source.Exclusive {
-		return Token{}, &storeDownError{fmt.Errorf("wxphone: token store: %w; without it, fetching a classic token would retire the other processes' token", down)}
+		return Token{}, &storeDownError{fmt.Errorf("wxphone: token store: %w; without it, fetching a classic token would invalidate the other processes' token", down)}
 	}
 	c.log.WarnContext(ctx, "wxphone: token store is down, fetching without it", "error", down)
 	return c.fetch(ctx, told)
 }
 
-// fetchLocked fetches and saves under the lock. Another process may have done
-// both between this one's look into the store and its lock.
+// fetchLocked fetches and saves with the lock held. It loads first, because
+// another process may have saved a token before this one acquired the lock.
 func (c *Cache) fetchLocked(ctx context.Context, told string, unlock func(context.Context) error) (Token, error) {
 	defer c.unlock(ctx, unlock)
 	token, err := c.load(ctx)
@@ -167,8 +168,9 @@ func (c *Cache) fetchLocked(ctx context.Context, told string, unlock func(contex
 	return c.fetchAndSave(ctx, told)
 }
 
-// fetchAndSave fetches for all processes. Where a token that only this process
-// knows would be retired by the next one, a failed save is a failed fetch.
+// fetchAndSave fetches a token for all processes. With an exclusive source, a
+// token that cannot be saved counts as not fetched, because the next fetch of
+// another process would invalidate it.
 func (c *Cache) fetchAndSave(ctx context.Context, told string) (Token, error) {
 	fetchCtx, cancel := context.WithTimeout(ctx, lockedFetch)
 	defer cancel()
@@ -187,12 +189,13 @@ func (c *Cache) fetchAndSave(ctx context.Context, told string) (Token, error) {
 	return token, nil
 }
 
-// load returns the store's token if it is of use, or an error that matches
-// ErrNotFound if it has none, or else why the store is down.
+// load returns the store's token if it is usable. It returns an error that
+// matches ErrNotFound if there is none, and any other error if the store is
+// down.
 func (c *Cache) load(ctx context.Context) (Token, error) {
 	token, err := guarded.Call(ctx, &c.storeCode, c.store.Load)
 	if err = c.scrub(err, token.AccessToken); err != nil {
-		if err != ErrNotFound && errors.Is(err, ErrNotFound) { //nolint:errorlint // only a bare miss says nothing
+		if err != ErrNotFound && errors.Is(err, ErrNotFound) { //nolint:errorlint // a wrapped miss is logged
 			c.log.WarnContext(ctx, "wxphone: unreadable token in the token store", "error", err)
 		}
 		return Token{}, err
@@ -210,7 +213,8 @@ func (c *Cache) load(ctx context.Context) (Token, error) {
 	return token, nil
 }
 
-// lock takes the store's lock. A store without one is always locked.
+// lock acquires the store's lock. It always succeeds if the store does not
+// lock.
 func (c *Cache) lock(ctx context.Context) (unlock func(context.Context) error, ok bool, err error) {
 	if c.store.TryLock == nil {
 		return func(context.Context) error { return nil }, true, nil
@@ -233,8 +237,8 @@ func (c *Cache) unlock(ctx context.Context, unlock func(context.Context) error) 
 	}
 }
 
-// forget takes a refused token out of the store. Failing that does no harm:
-// no process takes back from the store what it knows to be refused.
+// forget deletes a rejected token from the store. A failure does no harm,
+// because no process loads a token that it knows to be rejected.
 func (c *Cache) forget(ctx context.Context, refused string) {
 	if c.store.DeleteIf == nil {
 		return

@@ -325,7 +325,7 @@ func TestStoreThatIsDownStopsBlindFetchesOfATokenThatRetiresAnother(t *testing.T
 				cache := New(Config{Source: Source{Token: source.Token, Exclusive: true}, Store: store.store(), Log: quiet})
 				_, err := cache.Token(t.Context())
 				require.ErrorIs(t, err, errDown)
-				require.ErrorContains(t, err, "retire")
+				require.ErrorContains(t, err, "invalidate")
 				assert.Zero(t, source.fetches.Load())
 
 				store.set(Token{}, nil)

@@ -6,84 +6,85 @@ import (
 )
 
 const (
-	// The early refresh starts between these times before expiry: WeChat
-	// renews a stable token in its last 5 minutes, and in those the old and
-	// the new one both work.
+	// The early refresh starts between these times before expiry. WeChat renews
+	// a stable token in its last 5 minutes, during which both the old and the
+	// new token work.
 	latestRefresh   = 2 * time.Minute
 	earliestRefresh = 4 * time.Minute
-	// shortLife is the life of a token too short to be refreshed early.
+	// shortLife is the lifetime below which a token is not refreshed early.
 	shortLife = 2 * time.Second
 
 	firstPause = time.Second
 	maxPause   = time.Minute
-	// lookInterval is how often the store is looked into during a pause:
-	// another process may have a token by now.
+	// lookInterval is how often the store is asked during a pause, because
+	// another process may have saved a token.
 	lookInterval = time.Second
 
-	// bearWith is how long refusals are ignored of a token that the source
-	// insists on: fetching it again for every call would not make it better.
+	// bearWith is how long refusals of a token are ignored if the source
+	// returns it again. Fetching it again for every call would not help.
 	bearWith = 30 * time.Second
 
-	// WeChat allows an account 20 forced refreshes a day, 30 seconds apart. A
-	// cache takes a quarter of them at most: others of the account may need
-	// theirs, and a token that dies this often has another cause.
+	// WeChat allows an account 20 forced refreshes per day, 30 seconds apart. A
+	// cache uses at most a quarter of them: other programs of the account may
+	// need theirs, and a token that is invalidated this often has another
+	// cause.
 	forcesPerDay  = 5
 	firstForceGap = 30 * time.Second
 	day           = 24 * time.Hour
 
-	// A source whose tokens retire each other can be drawn into a fight with
-	// another program, in which each fetch causes the next. From the second on
-	// they have gaps, until no token was lost for a while.
+	// If another program fetches from an exclusive source too, each fetch can
+	// cause the next one. From the second on, fetches are delayed until no
+	// token was lost for a while.
 	firstFightGap = 5 * time.Second
 	maxFightGap   = 2 * time.Minute
 	fightIsOver   = 30 * time.Minute
 )
 
-// state is all that a cache knows. See the package's comment.
+// state holds everything a cache knows. See the package comment.
 type state struct {
-	shared    bool // there is a store, where another process's token may turn up
-	exclusive bool // each token retires the one before
+	shared    bool // there is a store, which may have another process's token
+	exclusive bool // each token invalidates the previous one
 
-	token     Token     // served until it expires; the zero Token if there is none
-	refreshAt time.Time // when token is due for a refresh, at the latest when it expires
+	token     Token     // used until it expires; the zero Token if there is none
+	refreshAt time.Time // when to refresh token, at the latest when it expires
 
-	handed   string // the access_token that arrived last, kept or not
+	handed   string // the access_token that arrived last, even if it was not cached
 	handedAt time.Time
 	newest   time.Time // the latest expiry of a token so far
 
-	refused   string    // the access_token that WeChat refused last
+	refused   string    // the access_token that WeChat rejected last
 	bearUntil time.Time // until when further refusals of it are ignored
 	forces    []time.Time
 
-	failures int // flights failed in a row
+	failures int // consecutive failed flights
 	cause    error
-	retryAt  time.Time // when the source may be asked again
-	lookAt   time.Time // when the store may be looked into before that
+	retryAt  time.Time // when the source may be called again
+	lookAt   time.Time // when the store may be asked before that
 
-	lost   int       // tokens of an exclusive source lost in a fight so far
-	lostAt time.Time // the last of them
+	lost   int       // consecutive tokens of an exclusive source that were rejected
+	lostAt time.Time // when the last of them was rejected
 }
 
-// step is what a caller does who met no fresh token.
+// step is what a caller does if there is no fresh token.
 type step int
 
 const (
-	take    step = iota // use the token, which is valid still
+	take    step = iota // use the token, which is still valid
 	refresh             // use it, and start a flight for the next one
-	join                // wait for the flight under way
+	join                // wait for the current flight
 	fetch               // start a flight and wait for it
-	look                // the same, but to the store only
-	pause               // wait or do without: the source failed a moment ago
+	look                // the same, but ask only the store
+	pause               // wait or fail: the source failed a moment ago
 )
 
-// ask says what a caller does. flying tells whether a flight is under way.
+// ask returns what a caller does. flying reports whether there is a flight.
 func (s *state) ask(now time.Time, flying bool) step {
 	switch {
 	case now.Before(s.token.ExpiresAt):
 		if flying || now.Before(s.refreshAt) {
 			return take
 		}
-		// Until the flight has landed, nobody else is sent.
+		// Only this caller starts a flight until it has landed.
 		s.refreshAt = earlier(now.Add(flightLimit), s.token.ExpiresAt)
 		return refresh
 	case flying:
@@ -98,7 +99,7 @@ func (s *state) ask(now time.Time, flying bool) step {
 	}
 }
 
-// nextTry says when a caller who met a pause may ask again.
+// nextTry returns when a caller may ask again during a pause.
 func (s *state) nextTry() time.Time {
 	if s.shared {
 		return earlier(s.retryAt, s.lookAt)
@@ -106,8 +107,8 @@ func (s *state) nextTry() time.Time {
 	return s.retryAt
 }
 
-// arrived takes a token that a flight brought. Its expiry is kept as wall time,
-// which goes on while the machine is suspended.
+// arrived records a token that a flight fetched. The expiry is kept as wall
+// time, which continues while the machine is suspended.
 func (s *state) arrived(now time.Time, token Token) {
 	token.ExpiresAt = token.ExpiresAt.Round(0)
 	s.failures, s.cause, s.retryAt = 0, nil, time.Time{}
@@ -121,11 +122,11 @@ func (s *state) arrived(now time.Time, token Token) {
 	}
 }
 
-// storeFailed makes the next flight wait until the store may be back. That is
-// no failure of the source.
+// storeFailed delays the next flight after a failure of the store. It does not
+// count as a failure of the source.
 func (s *state) storeFailed(now time.Time, cause error) { s.wait(now, firstPause, cause) }
 
-// lose counts a token that was fetched in vain, and keeps the next fetch back.
+// lose counts a token that was rejected, and delays the next fetch.
 func (s *state) lose(now time.Time) {
 	if now.Sub(s.lostAt) >= fightIsOver {
 		s.lost = 0
@@ -138,7 +139,7 @@ func (s *state) lose(now time.Time) {
 	s.retryAt = now.Add(gap)
 }
 
-// failed makes the next flight wait, twice as long as the one before.
+// failed delays the next flight, each time twice as long as before.
 func (s *state) failed(now time.Time, cause error) {
 	wait := maxPause
 	if s.failures < 6 {
@@ -148,27 +149,27 @@ func (s *state) failed(now time.Time, cause error) {
 	s.wait(now, wait, cause)
 }
 
-// wait begins a pause.
+// wait starts a pause.
 func (s *state) wait(now time.Time, d time.Duration, cause error) {
 	s.cause = cause
 	s.retryAt = now.Add(d)
 	if expires := s.token.ExpiresAt; now.Before(expires) {
-		// Without a token there is more to lose than a request.
+		// The pause ends with the token, because calls then fail without a request.
 		s.retryAt = earlier(s.retryAt, expires)
 		s.refreshAt = s.retryAt
 	}
 }
 
-// refuse drops the token if it is the one that WeChat refused, and ends a
-// pause: without a token there is more to lose than a request. It reports
-// whether there is anybody to tell.
+// refuse removes the token if it is the one that WeChat rejected, and ends a
+// pause, because without a token calls fail. It reports whether there is a
+// refusal to report.
 func (s *state) refuse(now time.Time, refused string, cause error) bool {
 	kept := refused == s.token.AccessToken
 	switch {
 	case refused == "":
 		return false
 	case refused != s.handed && !kept:
-		return false // it was replaced already
+		return false // it was already replaced
 	case refused == s.refused && now.Before(s.bearUntil):
 		return false
 	}
@@ -186,14 +187,14 @@ func (s *state) refuse(now time.Time, refused string, cause error) bool {
 	return true
 }
 
-// outdated reports whether token was refused after the flight that brought it
-// had asked; told is the refusal that the flight knew of.
+// outdated reports whether token was rejected after the flight that fetched it
+// had started. told is the rejected token that the flight knew of.
 func (s *state) outdated(token Token, told string) bool {
 	return token.AccessToken == s.refused && token.AccessToken != told
 }
 
-// force uses up one forced refresh, or reports that none is left now. The gap
-// after each doubles.
+// force counts a forced refresh and reports whether it is allowed now. The
+// interval doubles after each.
 func (s *state) force(now time.Time) bool {
 	for len(s.forces) > 0 && now.Sub(s.forces[0]) >= day {
 		s.forces = s.forces[1:]
@@ -206,19 +207,19 @@ func (s *state) force(now time.Time) bool {
 	return true
 }
 
-// unforce takes the last forced refresh back: it was never sent.
+// unforce removes the last forced refresh, which was not sent.
 func (s *state) unforce() { s.forces = s.forces[:len(s.forces)-1] }
 
-// usable reports whether a token from the store is better than a fetch: it is
-// not refused, not expired, not the one whose successor is looked for, and not
-// an older one, as a replica of the store may have.
+// usable reports whether a token from the store can be used: it is not
+// rejected, not expired, not the one to be replaced, and not an older one, as a
+// replica of the store may return.
 func (s *state) usable(now time.Time, token Token) bool {
 	return token.AccessToken != s.refused && token.AccessToken != s.token.AccessToken &&
 		now.Before(token.ExpiresAt) && !token.ExpiresAt.Before(s.newest)
 }
 
-// refreshTime is jittered, so that the processes that share a token do not
-// refresh it together.
+// refreshTime returns when to refresh a token, at random, so that the processes
+// that share it do not all do so at once.
 func refreshTime(now, expires time.Time) time.Time {
 	life := expires.Sub(now)
 	if life < shortLife {

@@ -14,42 +14,43 @@ const (
 	dialTimeout   = 3 * time.Second
 	tlsTimeout    = 5 * time.Second
 	headerTimeout = 10 * time.Second
-	// callTimeout bounds a whole exchange, body included, for callers whose
-	// context has no deadline.
+	// callTimeout is the longest duration of an exchange, including the body,
+	// for callers whose context has no deadline.
 	callTimeout = 15 * time.Second
 
-	// maxIdle is how many connections to one host stay open for the next calls.
-	// net/http keeps only 2 by default, so that every further concurrent call
-	// pays a TLS handshake.
+	// maxIdle is how many idle connections to one host are kept. net/http's
+	// default is 2, so that every further concurrent call needs a TLS
+	// handshake.
 	maxIdle = 4096
-	// idleTimeout is short because WeChat closes idle connections unannounced,
-	// and a request that meets the closing may lose its answer.
+	// idleTimeout is short because WeChat closes idle connections without
+	// notice, and a request sent at that moment may lose its answer.
 	idleTimeout = 30 * time.Second
 
-	// maxHandshakes is how many connections to one host are made at a time.
-	// Without a limit a burst of callers makes several each, most of which
-	// nobody waits for any more when they are made.
+	// maxHandshakes is how many connections to one host are established at a
+	// time. Without a limit, a burst of callers establishes several connections
+	// each, and most of them are no longer needed when they are ready.
 	maxHandshakes = 64
 )
 
-// Client is an http.Client, and what is known of the transport in it.
+// Client is an http.Client with what is known about its transport.
 type Client struct {
 	http *http.Client
-	// alone sends each request on a connection of its own. It is nil for a
-	// user's client.
+	// alone sends each request on its own connection. It is nil for a user's
+	// client.
 	alone *http.Client
 
-	// standard is whether the transport is net/http's own, which calls the
+	// standard reports whether the transport is net/http's own, which calls the
 	// hooks of httptrace before it sends anything.
 	standard bool
-	// queues is whether a request may have to wait for a place in the pool.
+	// queues reports whether a request may have to wait for a place in the
+	// pool.
 	queues bool
-	// dialHooks is whether only the hooks of package net tell that a
-	// connection is being made.
+	// dialHooks reports whether only the hooks of package net show that a
+	// connection is being established.
 	dialHooks bool
 }
 
-// NewClient returns c, which does not follow redirects, as a Client.
+// NewClient returns c as a Client. c must not follow redirects.
 func NewClient(c *http.Client) *Client {
 	given := c.Transport
 	if given == nil {
@@ -60,15 +61,15 @@ func NewClient(c *http.Client) *Client {
 	return &Client{http: c, standard: ok, queues: queues, dialHooks: queues}
 }
 
-// DefaultClient returns the Client that serves all who bring none of their own.
-// There is one in a process, so that a thousand mini-programs do not open a
-// thousand connection pools.
+// DefaultClient returns the Client for users who provide none. There is one per
+// process, so that a thousand mini-programs do not have a thousand connection
+// pools.
 func DefaultClient() *Client { return defaultClient() }
 
 var defaultClient = sync.OnceValue(func() *Client {
 	pool := newTransport()
 	alone := pool.Clone()
-	alone.MaxIdleConnsPerHost = -1 // no Connection: close, which ends it with the answer
+	alone.MaxIdleConnsPerHost = -1 // unlike DisableKeepAlives, sends no "Connection: close"
 	return &Client{
 		http:     &http.Client{Timeout: callTimeout, CheckRedirect: NoRedirects, Transport: pool},
 		alone:    &http.Client{Timeout: callTimeout, CheckRedirect: NoRedirects, Transport: alone},
@@ -87,8 +88,8 @@ func newTransport() *http.Transport {
 		DialContext: dialer.dial,
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
-			// A burst of callers opens many connections at once; resumed
-			// handshakes cost a fraction of full ones.
+			// A burst of callers opens many connections at once. Resumed
+			// handshakes cost much less than full ones.
 			ClientSessionCache: tls.NewLRUClientSessionCache(0),
 		},
 		TLSHandshakeTimeout:   tlsTimeout,
@@ -98,20 +99,22 @@ func newTransport() *http.Transport {
 		MaxIdleConns:          2 * maxIdle,
 		IdleConnTimeout:       idleTimeout,
 		DisableCompression:    true,
-		// HTTP/1.1 on purpose: a connection that breaks loses one answer,
-		// and with it at most one code, rather than all under way.
+		// HTTP/2 is disabled on purpose: a broken HTTP/1.1 connection loses one
+		// answer, and with it at most one code, but a broken HTTP/2 connection
+		// loses all requests in progress.
 		ForceAttemptHTTP2: false,
 		TLSNextProto:      map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}
 }
 
-// NoRedirects hands a redirect to the caller: following it would send the
-// access_token to whatever host it names.
+// NoRedirects returns a redirect to the caller. Following it would send the
+// access_token to the host it names.
 func NoRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// gatedDialer makes few connections at a time to one address, and only such as
-// somebody still waits for when it is their turn. Calls are not held back: each
-// gets its connection, or one that another call is done with.
+// gatedDialer limits how many connections to one address are established at a
+// time, and skips those that are no longer needed when it is their turn. It
+// does not delay calls: each gets its own connection or one that another call
+// has finished with.
 type gatedDialer struct {
 	net.Dialer
 
@@ -119,8 +122,8 @@ type gatedDialer struct {
 	gates map[string]chan struct{}
 }
 
-// errNotWanted is never seen by a call: the one that the connection was for has
-// got another.
+// errNotWanted does not reach a call, because the call that needed the
+// connection has another one.
 var errNotWanted = errors.New("wxphone: the connection is not wanted any more")
 
 func (d *gatedDialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -167,7 +170,7 @@ func (d *gatedDialer) gate(address string) chan struct{} {
 	return gate
 }
 
-// passingConn keeps its place in the gate until the handshake is over.
+// passingConn holds its place in the gate until the handshake is over.
 type passingConn struct {
 	net.Conn
 	gate chan struct{}
@@ -176,7 +179,7 @@ type passingConn struct {
 
 func (c *passingConn) pass() { c.once.Do(func() { <-c.gate }) }
 
-// Close gives the place back too, if there was no handshake.
+// Close also releases the place, in case there was no handshake.
 func (c *passingConn) Close() error {
 	c.pass()
 	return c.Conn.Close()

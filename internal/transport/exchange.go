@@ -25,32 +25,34 @@ import (
 const (
 	userAgent = "wxphone (+https://github.com/wxphone/wxphone)"
 
-	// maxAnswer is more than a hundred times WeChat's largest answer here.
+	// maxAnswer is the largest accepted answer, in bytes. WeChat's answers to
+	// these calls are less than a hundredth of it.
 	maxAnswer = 1 << 20
 )
 
-// failure is an exchange that brought no answer to its call, and what follows
-// from that.
+// failure describes an exchange that returned no answer to its call, and what
+// may be done about it.
 type failure struct {
 	err        error
-	attempt    int    // of the call's, from 1
+	attempt    int    // the exchange's number within its call, from 1
 	httpStatus int    // 0 if no answer came
 	code       int    // WeChat's errcode, or 0
-	rid        string // of that errcode
+	rid        string // the rid of that errcode, or ""
 
 	retry        bool          // another attempt may succeed
-	retryAfter   time.Duration // no sooner than this, as the other side said
-	mayHaveTaken bool          // WeChat may have done what the request is for
-	answerLost   bool          // … and said so in an answer that did not arrive
-	reused       bool          // it failed on a connection from the pool
-	silent       bool          // no answer came until time was up
+	retryAfter   time.Duration // the wait that the answer asks for, or 0
+	mayHaveTaken bool          // WeChat may have done what the request asks for
+	answerLost   bool          // its answer may have been lost
+	reused       bool          // the connection came from the pool
+	silent       bool          // no answer came before the time limit
 
-	noConnection bool // nothing was sent to this host, or not by the last try
-	movedOn      bool // it waited for a connection until the host was given up
+	noConnection bool // nothing was sent to this host, or not by the last try of net/http
+	movedOn      bool // the wait for a connection was ended
 }
 
-// exchange sends req to the host with that index once and reads the answer.
-// Unless it is the last host, the exchange does not wait long for a connection.
+// exchange sends req once to the host with the given index and reads the
+// answer. Unless it is the last host, the exchange limits how long it waits for
+// a connection.
 func (s *Sender) exchange(ctx context.Context, req *Request, token string, index int, last bool, progress *Progress) (wire.Answer, *failure) {
 	progress.exchanges++
 	x := newExchange(s, req, token, index)
@@ -86,8 +88,8 @@ func (s *Sender) exchange(ctx context.Context, req *Request, token string, index
 	return answer, failed
 }
 
-// exchange is one request on its way to one host. It follows the request onto
-// the wire, to tell "never sent" from "answer lost".
+// exchange is one request to one host. It uses the hooks of httptrace to
+// distinguish a request that was not sent from one whose answer was lost.
 type exchange struct {
 	sender  *Sender
 	req     *Request
@@ -95,36 +97,37 @@ type exchange struct {
 	host    *Host
 	waiters *waiters
 	begun   time.Time
-	alone   bool // on a connection of its own
+	alone   bool // uses its own connection
 
 	url    url.URL
 	body   []byte
-	header http.Header // what API security adds
-	signed bool        // the answer is WeChat's own, and decrypted
+	header http.Header // added by API security
+	signed bool        // the answer is signed by WeChat, and decrypted
 
 	trace httptrace.ClientTrace
 	ctx   exchangeContext
-	// The values of headers that a transport of the user's may write to.
+	// The values of headers, which a transport of the user's may write to.
 	userAgent, contentType [1]string
 	reader                 bytes.Reader // of the body, the first time
 
 	wait wait // for a connection
 
 	// Atomic, because net/http's hooks may be called after the call returned.
-	wanted    atomic.Int32 // connections asked for
-	got       atomic.Int32 // connections made or taken from the pool
-	written   atomic.Int32 // requests written whole
+	wanted    atomic.Int32 // connections requested
+	got       atomic.Int32 // connections established or taken from the pool
+	written   atomic.Int32 // requests written completely
 	reused    atomic.Bool  // the last connection came from the pool
 	closed    atomic.Bool  // the last connection was closed before anything was written
-	over      atomic.Bool  // nobody waits for a connection any more
+	over      atomic.Bool  // no longer waits for a connection
 	handshake atomic.Pointer[passingConn]
 }
 
-// exchangeKey finds the exchange that a connection is made for.
+// exchangeKey is the context key of the exchange that a connection is
+// established for.
 type exchangeKey struct{}
 
-// exchangeContext carries an exchange to the dialer. It is a field of the
-// exchange, which saves the allocation that context.WithValue makes.
+// exchangeContext passes an exchange to the dialer. It is a field of the
+// exchange, which avoids the allocation of context.WithValue.
 type exchangeContext struct {
 	context.Context
 	x *exchange
@@ -137,8 +140,8 @@ func (c *exchangeContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// newExchange puts the URL together from its parts; parsing what was just
-// written would cost more than the rest of the request.
+// newExchange assembles the URL from its parts. Parsing a complete URL would
+// cost more than the rest of the request.
 func newExchange(s *Sender, req *Request, token string, index int) *exchange {
 	host := &s.Hosts.list[index]
 	x := &exchange{
@@ -158,7 +161,7 @@ func newExchange(s *Sender, req *Request, token string, index int) *exchange {
 	return x
 }
 
-// withToken returns the query with the token in it.
+// withToken returns the query with the token added.
 func (req *Request) withToken(token string) string {
 	if token == "" {
 		return req.Query
@@ -173,7 +176,7 @@ func (req *Request) withToken(token string) string {
 	return query
 }
 
-// onWanted is called when net/http begins to look for a connection.
+// onWanted is called when net/http starts to look for a connection.
 func (x *exchange) onWanted(string) {
 	x.wanted.Add(1)
 	if x.wait.allowed > 0 {
@@ -181,7 +184,7 @@ func (x *exchange) onWanted(string) {
 	}
 }
 
-// onDial is called when a connection is being made for this exchange.
+// onDial is called when a connection is being established for this exchange.
 func (x *exchange) onDial() {
 	if x.wait.allowed > 0 {
 		x.waiters.dials(x)
@@ -205,8 +208,8 @@ func (x *exchange) onGot(info httptrace.GotConnInfo) {
 		return
 	}
 	if !x.waiters.got(x) && ownConn(info.Conn) {
-		// The exchange was moved on a moment ago, and net/http would send the
-		// request on this connection all the same.
+		// The exchange was moved on in the meantime, but net/http would still
+		// send the request on this connection.
 		_ = info.Conn.Close()
 		x.closed.Store(true)
 	}
@@ -225,7 +228,7 @@ func (x *exchange) onWritten(info httptrace.WroteRequestInfo) {
 	}
 }
 
-// wantsConnection reports whether a connection is of use still.
+// wantsConnection reports whether the exchange still needs a connection.
 func (x *exchange) wantsConnection() bool {
 	return !x.over.Load() && x.got.Load() < x.wanted.Load()
 }
@@ -233,7 +236,7 @@ func (x *exchange) wantsConnection() bool {
 // mayQueue reports whether x may be waiting for a place in the pool.
 func (x *exchange) mayQueue() bool { return x.sender.HTTP.queues }
 
-// run sends the request and returns its answer and the HTTP status of it.
+// run sends the request and returns the answer and its HTTP status.
 func (x *exchange) run(ctx context.Context, last bool) (wire.Answer, int, *failure) {
 	if err := ctx.Err(); err != nil {
 		return nil, 0, &failure{err: x.cleanError(err), noConnection: true}
@@ -274,8 +277,8 @@ func (x *exchange) run(ctx context.Context, last bool) (wire.Answer, int, *failu
 	return answer, status, failed
 }
 
-// client returns what sends the request: if x is to be alone, on a connection
-// that has not been in the pool.
+// client returns the http.Client for the request. If x is alone, its connection
+// does not come from the pool.
 func (x *exchange) client() *http.Client {
 	client := x.sender.HTTP
 	switch {
@@ -288,7 +291,7 @@ func (x *exchange) client() *http.Client {
 	return client.http
 }
 
-// retryAfter returns what a Retry-After header asks for, or 0.
+// retryAfter returns the wait that a Retry-After header asks for, or 0.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	text := header.Get("Retry-After")
 	if text == "" {
@@ -303,15 +306,16 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// repeated reports whether the request was sent more than once unseen, so that
-// what it does may be done already. net/http repeats a request without a body
-// when a pooled connection breaks; one with a body only if none of it was
-// written, even where it reports that it was. Other transports may repeat any.
+// repeated reports whether the request may have been sent more than once, so
+// that WeChat may already have done what it asks for. If a pooled connection
+// breaks, net/http repeats a request without a body. It repeats one with a body
+// only if nothing of it was written, even if the hooks report a write. Other
+// transports may repeat any request.
 func (x *exchange) repeated() bool {
 	return x.req.Effect != nil && x.written.Load() > 1 && (x.req.Body == nil || !x.sender.HTTP.standard)
 }
 
-// errRepeated stands for the attempt that was made unseen.
+// errRepeated is the error of an attempt that the transport repeated itself.
 var errRepeated = errors.New("connection broken while waiting for the answer")
 
 func (x *exchange) httpRequest(ctx context.Context) *http.Request {
@@ -331,7 +335,7 @@ func (x *exchange) httpRequest(ctx context.Context) *http.Request {
 		return httpReq
 	}
 	httpReq.Header["Content-Type"] = x.contentType[:]
-	// Without a length net/http sends the body chunked, which WeChat answers
+	// Without a length, net/http sends the body chunked, which WeChat answers
 	// with 412.
 	httpReq.ContentLength = int64(len(x.body))
 	httpReq.GetBody = x.newBody
@@ -349,17 +353,18 @@ func (x *exchange) traced(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(&x.ctx, &x.trace)
 }
 
-// newBody returns a reader of a type that net/http knows to be in memory: it
-// then sends headers and body in one piece.
+// newBody returns a reader that net/http recognizes as in memory, so that it
+// sends the headers and the body together.
 func (x *exchange) newBody() (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(x.body)), nil
 }
 
-// readAnswer reads the body up to one byte more than it may have.
+// readAnswer reads the body, up to one byte more than the limit.
 func readAnswer(resp *http.Response) ([]byte, error) {
 	size := int64(bytes.MinRead)
 	if n := resp.ContentLength; n > 0 && n <= maxAnswer {
-		// One byte more than the answer, or the last read would grow it.
+		// One byte more than the answer, so that the last read does not grow
+		// the slice.
 		size = n + 1
 	}
 	body := make([]byte, 0, size)
@@ -379,14 +384,15 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 	return body, nil
 }
 
-// seal replaces the body, if the API is one that API security applies to, by
-// one made for this attempt and this host.
+// seal replaces the body with a sealed one for this attempt and host, if API
+// security applies to the API.
 func (x *exchange) seal(ctx context.Context) *failure {
 	if !x.secured() {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		// Signing may take a KMS's time. This is what net/http would say.
+		// Signing may have taken long, for example in a KMS. net/http would
+		// return the same error.
 		return &failure{err: x.cleanError(err), retry: true}
 	}
 	var err error
@@ -399,8 +405,8 @@ func (x *exchange) seal(ctx context.Context) *failure {
 
 func (x *exchange) secured() bool { return x.sender.Security != nil && x.req.Secured }
 
-// open returns the plaintext of a secured answer. An unsigned one stays as it
-// is; decode then takes it for an error or not at all.
+// open returns the plaintext of a secured answer. An unsigned answer is
+// returned unchanged; decode accepts it only as an error.
 func (x *exchange) open(header http.Header, body []byte) ([]byte, error) {
 	if !x.secured() || !apisec.IsSigned(header) {
 		return body, nil
@@ -413,7 +419,7 @@ func (x *exchange) open(header http.Header, body []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-// decode reads WeChat's JSON whatever the HTTP status and Content-Type.
+// decode reads WeChat's JSON, whatever the HTTP status and Content-Type are.
 func (x *exchange) decode(status int, body []byte) (wire.Answer, *failure) {
 	answer := x.req.NewAnswer()
 	if len(body) > maxAnswer || wire.Decode(body, answer) != nil {
@@ -421,14 +427,14 @@ func (x *exchange) decode(status int, body []byte) (wire.Answer, *failure) {
 	}
 	outcome := answer.Outcome()
 	if status >= http.StatusMultipleChoices && !outcome.ErrCode.Present {
-		return nil, x.notAnswer(status, body) // a gateway's own JSON
+		return nil, x.notAnswer(status, body) // JSON from a gateway
 	}
 	if outcome.ErrCode.Value != 0 {
 		return nil, x.refusal(status, outcome)
 	}
 	if x.secured() && !x.signed {
 		return nil, &failure{
-			err:          fmt.Errorf("%w (%s): a success without a signature", apisec.ErrFailed, x.req.Path),
+			err:          fmt.Errorf("%w (%s): the answer reports success without a signature", apisec.ErrFailed, x.req.Path),
 			mayHaveTaken: true,
 			answerLost:   true,
 		}
@@ -439,10 +445,10 @@ func (x *exchange) decode(status int, body []byte) (wire.Answer, *failure) {
 	return answer, nil
 }
 
-// notAnswer makes nothing of body, which is nil if it is JSON without what it
-// should hold. It is a lost answer if a gateway in between failed or the answer was
-// cut short: WeChat may have processed the request, and it may answer the next
-// one. With any other 2xx it may have processed it too.
+// notAnswer returns the failure for an answer that cannot be used. body is nil
+// if it is JSON without the required fields. If a gateway failed or the answer
+// was truncated, WeChat may have processed the request, and a retry may
+// succeed. With any other 2xx status it may also have processed it.
 func (x *exchange) notAnswer(status int, body []byte) *failure {
 	success := status < http.StatusMultipleChoices
 	failedBetween := status >= http.StatusInternalServerError
@@ -458,7 +464,7 @@ func (x *exchange) refusal(status int, outcome *wire.Status) *failure {
 	secrets := x.secrets()
 	message, rid := wire.SplitRID(string(outcome.ErrMsg))
 	if !wire.IsRID(rid) {
-		rid = redact.Text(rid, secrets) // an older id, of no known form
+		rid = redact.Text(rid, secrets) // an older id of unknown format
 	}
 	refusal := Refusal{
 		Endpoint:   x.req.Path,
@@ -473,12 +479,12 @@ func (x *exchange) refusal(status int, outcome *wire.Status) *failure {
 	return &failure{err: err, code: refusal.Code, rid: rid, retry: busy, mayHaveTaken: busy}
 }
 
-// secrets lists what no error of this request may tell.
+// secrets returns the values that no error of this request may contain.
 func (x *exchange) secrets() []string {
 	return append([]string{x.token, x.req.OneTime}, x.req.Secrets...)
 }
 
-// lost says what a lost connection means for what was sent over it.
+// lost returns the failure for an exchange that ended without an answer.
 func (x *exchange) lost(err error) *failure {
 	failed := &failure{retry: true}
 	sent := x.written.Load() > 0
@@ -486,14 +492,14 @@ func (x *exchange) lost(err error) *failure {
 	switch {
 	case movedOn && (x.closed.Load() || x.got.Load() < x.wanted.Load()):
 		err = errMovedOn
-		// On a connection that was closed, only net/http's buffer was written.
+		// If the connection was closed, only net/http's buffer was written.
 		sent = sent && (!x.closed.Load() || x.written.Load() > 1)
 		failed.noConnection, failed.movedOn = true, true
 	case x.got.Load() < x.wanted.Load(), x.wanted.Load() == 0 && (x.sender.HTTP.standard || isDialError(err)):
 		failed.noConnection = true
 		failed.retry = !isCertificateError(err)
 	case x.wanted.Load() == 0:
-		sent = true // a transport that does not call the hooks may have sent anything
+		sent = true // a transport that calls no hooks may have sent it
 	default:
 		failed.reused = x.reused.Load()
 		failed.silent = time.Since(x.begun) >= shortestSilence && isTimeout(err)
@@ -503,8 +509,8 @@ func (x *exchange) lost(err error) *failure {
 	return failed
 }
 
-// shortestSilence is the wait for an answer below which its lack says more of
-// the caller's deadline than of the host.
+// shortestSilence is the shortest wait for an answer that counts against the
+// host. A shorter wait is due to the caller's deadline.
 const shortestSilence = time.Second
 
 func isTimeout(err error) bool {
@@ -518,13 +524,14 @@ func isDialError(err error) bool {
 	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &dns) || isCertificateError(err)
 }
 
-// isCertificateError tells a TLS failure that will be the same next time.
+// isCertificateError reports whether err is a TLS failure that a retry would
+// repeat.
 func isCertificateError(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	return errors.As(err, &certificate)
 }
 
-// cleanError makes net/http's error anew, without the query and the secrets
+// cleanError rebuilds net/http's error without the query and without secrets
 // that a transport may have put into its text.
 func (x *exchange) cleanError(err error) error {
 	var given *url.Error

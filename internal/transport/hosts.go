@@ -16,18 +16,18 @@ import (
 )
 
 const (
-	// lookInterval is how often, during an outage of the primary host, it is
-	// asked whether it is back.
+	// lookInterval is how often the primary host is checked during its outage.
 	lookInterval = time.Minute
 	lookTimeout  = 3 * time.Second
 )
 
-// Host is a base URL in the pieces that a request's URL is put together from.
+// Host is a base URL, split into the parts of a request's URL.
 type Host struct {
-	Name   string // with the port if there is one
+	Name   string // includes the port if there is one
 	scheme string
-	path   string // without a slash at its end
-	// rawPath is the path as it was written where that has escapes of its own.
+	path   string // without a trailing slash
+	// rawPath is the escaped path if it differs from the default encoding of
+	// path.
 	rawPath string
 }
 
@@ -41,8 +41,8 @@ func (h *Host) url(path string) string {
 	return h.scheme + "://" + h.Name + h.path + path
 }
 
-// ParseBaseURL returns the host of a base URL that a user wrote. Its error
-// quotes nothing of it, because it may hold a password.
+// ParseBaseURL returns the host of a base URL written by a user. The error does
+// not quote the URL, which may contain a password.
 func ParseBaseURL(raw string) (Host, error) {
 	u, err := url.Parse(raw)
 	switch {
@@ -53,9 +53,9 @@ func ParseBaseURL(raw string) (Host, error) {
 	case u.Hostname() == "":
 		return Host{}, errors.New("the base URL needs a host")
 	case u.Port() != "" && !isPort(u.Port()):
-		return Host{}, errors.New("the base URL's port is not a port")
+		return Host{}, errors.New("the base URL has an invalid port")
 	case u.User != nil || strings.ContainsAny(raw, "?#"):
-		return Host{}, errors.New("the base URL is a scheme, a host and a path only")
+		return Host{}, errors.New("the base URL may have only a scheme, a host and a path")
 	}
 	h := Host{Name: u.Host, scheme: u.Scheme, path: strings.TrimRight(u.Path, "/")}
 	if escaped := strings.TrimRight(u.EscapedPath(), "/"); escaped != h.path {
@@ -70,22 +70,22 @@ func isPort(port string) bool {
 	return err == nil && n > 0
 }
 
-// Hosts is the primary host and its fallbacks. It remembers an outage of the
-// primary, so that the outage is met once and not by every call.
+// Hosts holds the primary host and its fallbacks. It remembers an outage of the
+// primary, so that not every call has to detect it.
 type Hosts struct {
 	list    []Host
-	waiters []waiters     // for a connection to the host of the same index
-	silent  []atomic.Bool // the host of the same index: see fellSilent
+	waiters []waiters     // exchanges waiting for the host with the same index
+	silent  []atomic.Bool // for the host with the same index; see fellSilent
 	outage  atomic.Pointer[outage]
 }
 
-// outage is a time in which the primary is not the first host to ask.
+// outage describes an outage of the primary host.
 type outage struct {
-	first  int // the host to ask in its place
+	first  int // the host to try first
 	lookAt time.Time
 }
 
-// NewHosts returns the hosts to ask: list[0] is the primary.
+// NewHosts returns the hosts in list, of which list[0] is the primary.
 func NewHosts(list ...Host) *Hosts {
 	l := &Hosts{list: list, waiters: make([]waiters, len(list)), silent: make([]atomic.Bool, len(list))}
 	for i := range l.waiters {
@@ -94,11 +94,11 @@ func NewHosts(list ...Host) *Hosts {
 	return l
 }
 
-// Equal reports whether l and other are the same hosts in the same order.
+// Equal reports whether l and other have the same hosts in the same order.
 func (l *Hosts) Equal(other *Hosts) bool { return slices.Equal(l.list, other.list) }
 
-// first returns the index of the host to begin with. look is true for one
-// caller in a while during an outage: that one has the primary looked at.
+// first returns the index of the host to try first. During an outage, look is
+// true for one caller per lookInterval, which must have the primary checked.
 func (l *Hosts) first() (index int, look bool) {
 	o := l.outage.Load()
 	if o == nil {
@@ -109,8 +109,8 @@ func (l *Hosts) first() (index int, look bool) {
 	return o.first, look
 }
 
-// dead makes the host after i the one to begin with, and moves on to it all
-// who wait for a connection to i. After the last host comes the primary.
+// dead makes the host after i the first one, and moves on the exchanges that
+// wait for a connection to i. After the last host comes the primary.
 func (l *Hosts) dead(i int) {
 	var o *outage
 	if next := (i + 1) % len(l.list); next > 0 {
@@ -120,14 +120,13 @@ func (l *Hosts) dead(i int) {
 	l.waiters[i].moveOn()
 }
 
-// fellSilent notes that host i left a request without an answer until time was
-// up. The other connections in the pool may be as dead as that one, so none of
-// them is used until the host answers again.
+// fellSilent records that host i did not answer a request in time. The other
+// connections in the pool may be broken too, so none is used until the host
+// answers again.
 func (l *Hosts) fellSilent(i int) { l.silent[i].Store(true) }
 
-// answered ends an outage if host i is the primary. Nothing less than an HTTP
-// answer does: a host that dies under load leaves connections behind that look
-// alive.
+// answered ends an outage if host i is the primary. Only an HTTP answer does
+// so, because a host that fails under load may leave open connections.
 func (l *Hosts) answered(i int) {
 	if l.silent[i].Load() {
 		l.silent[i].Store(false)
@@ -137,8 +136,8 @@ func (l *Hosts) answered(i int) {
 	}
 }
 
-// tryHosts makes one attempt, at the next host as long as no connection could
-// be made: then nothing was sent, so nothing is at risk.
+// tryHosts makes one attempt. It tries the next host only if no connection
+// could be established, because then nothing was sent.
 func (s *Sender) tryHosts(ctx context.Context, req *Request, token string, progress *Progress) (wire.Answer, *failure) {
 	first, look := s.Hosts.first()
 	if look {
@@ -171,7 +170,7 @@ func (s *Sender) tryHosts(ctx context.Context, req *Request, token string, progr
 	return nil, unreached
 }
 
-// after joins f to what an earlier host failed with.
+// after joins f with the failure of an earlier host.
 func (f *failure) after(earlier *failure) *failure {
 	if earlier == nil {
 		return f
@@ -183,14 +182,14 @@ func (f *failure) after(earlier *failure) *failure {
 	return &joined
 }
 
-// lookAtPrimary asks the primary for anything at all, without a token. No call
-// waits for it: a caller who was sent to look would pay with its time.
+// lookAtPrimary sends a request without a token to the primary host. It runs in
+// its own goroutine, so that no call waits for it.
 func (s *Sender) lookAtPrimary() {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, s.Hosts.list[0].url("/"), http.NoBody)
 	if err != nil {
-		return // ParseBaseURL has seen to it that this does not happen
+		return // not possible, because ParseBaseURL checked the URL
 	}
 	req.Header.Set("User-Agent", userAgent)
 	resp, err := s.HTTP.http.Do(req)

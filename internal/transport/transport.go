@@ -1,11 +1,11 @@
-// Package transport sends one request to WeChat and brings its answer: over
-// the hosts that there are, and again where another attempt can save the call.
-// It knows nothing of where access_tokens come from.
+// Package transport sends one request to WeChat and returns its answer. It
+// tries the configured hosts and retries if another attempt may succeed. It
+// does not know where access_tokens come from.
 //
-// [Sender.Send] runs the attempts of a call. An attempt goes to one host after
-// another as long as no connection is made (hosts.go). An exchange is one HTTP
-// request at one host; it follows the request onto the wire, because what may
-// be done after a failure depends on what was sent (exchange.go).
+// [Sender.Send] runs the attempts of a call. An attempt tries one host after
+// another until a connection is established (hosts.go). An exchange is one HTTP
+// request to one host; it records what was sent, which determines what may be
+// done after a failure (exchange.go).
 package transport
 
 import (
@@ -23,7 +23,7 @@ import (
 const (
 	firstBackoff = 150 * time.Millisecond
 	maxBackoff   = 2 * time.Second
-	// longestRetryAfter bounds the wait of callers who set no deadline.
+	// longestRetryAfter is the longest wait for callers without a deadline.
 	longestRetryAfter = 10 * time.Second
 )
 
@@ -39,31 +39,31 @@ type Sender struct {
 	Security *apisec.Scheme // nil without API security
 }
 
-// Errors makes the errors that are types of the package above.
+// Errors creates errors whose types belong to the calling package.
 type Errors struct {
-	// Refused is an errcode. busy means that the same request may succeed in a
-	// moment.
+	// Refused returns the error for an errcode. busy reports whether the same
+	// request may soon succeed.
 	Refused func(Refusal) (err error, busy bool) //nolint:revive,staticcheck // the error is what it makes
-	// NotAnswer is an answer that is not WeChat's JSON. The snippet of its body
-	// holds no secret.
+	// NotAnswer returns the error for an answer that is not WeChat's JSON. The
+	// snippet of its body contains no secrets.
 	NotAnswer func(endpoint string, httpStatus int, snippet string) error
 }
 
-// Refusal is an errcode that WeChat answered with. Message and RID hold no
-// secret.
+// Refusal is an errcode that WeChat returned. Message and RID contain no
+// secrets.
 type Refusal struct {
 	Endpoint   string
 	Code       int
 	Message    string
 	RID        string
 	HTTPStatus int
-	// OneTime is the code that was sent. It is for looking at, not for showing.
+	// OneTime is the code that was sent. It must not be shown.
 	OneTime string
 	// Bound is [Request.Bound].
 	Bound bool
 }
 
-// Exchange is one HTTP exchange with WeChat. It holds no secret.
+// Exchange describes one HTTP exchange with WeChat. It contains no secrets.
 type Exchange struct {
 	Endpoint   string
 	Host       string
@@ -75,51 +75,49 @@ type Exchange struct {
 	Err        error
 }
 
-// Request describes a call of one of WeChat's APIs. It does not change while
-// the call is under way.
+// Request describes a call of a WeChat API. It must not change during the call.
 type Request struct {
 	Method string
-	Path   string // with its slash, as errors and observers show it
+	Path   string // with a leading slash, as shown in errors and to observers
 	Query  string // escaped, without the access_token
-	// TokenName is the query parameter of the token where it is not
-	// access_token.
+	// TokenName is the query parameter of the token, if it is not access_token.
 	TokenName string
 	Body      []byte   // JSON, or nil
-	OneTime   string   // the code that WeChat takes only once
-	Bound     bool     // WeChat is to compare the code's user with an openid
-	Effect    *Effect  // what WeChat does only once for it, or nil
-	Secrets   []string // what else no error may tell
-	Secured   bool     // one of the APIs that API security applies to
-	Retries   int      // how often to try again after a failure that passes
-	Urgent    bool     // many wait for it, so it waits for no other's handshake
-	// NewAnswer makes the fresh value that an attempt's answer is read into.
+	OneTime   string   // the code, which works once
+	Bound     bool     // WeChat compares the code's user with an openid
+	Effect    *Effect  // what WeChat does only once for the request, or nil
+	Secrets   []string // other values that no error may contain
+	Secured   bool     // API security applies to the API
+	Retries   int      // how many times to retry after a temporary failure
+	Urgent    bool     // does not wait for other handshakes, because many callers wait for it
+	// NewAnswer returns a new value to decode an attempt's answer into.
 	NewAnswer func() wire.Answer
 }
 
 // Effect is what WeChat does only once for a request.
 type Effect struct {
-	Done  string // in words: "consumed the code"
-	Maybe error  // what an error matches that leaves open whether it is done, or nil
+	Done  string // in words, such as "consumed the code"
+	Maybe error  // matched by an error if it may be done, or nil
 }
 
-// Progress is what has become of a call so far. A call that is sent again with
-// another token goes on with the same Progress.
+// Progress is the state of a call. A call that is sent again with another token
+// keeps its Progress.
 type Progress struct {
-	SentAt time.Time // when the last exchange began
+	SentAt time.Time // when the last exchange started
 
-	exchanges int      // begun
-	retries   int      // used up
-	sent      bool     // one of them may have been written whole
-	alone     bool     // the next exchange has a connection of its own
-	taken     *failure // the one that may have come after the effect, or nil
-	first     *failure // of these
+	exchanges int      // started
+	retries   int      // made
+	sent      bool     // a request may have been written completely
+	alone     bool     // the next exchange uses its own connection
+	taken     *failure // the failure after which the effect is most likely done, or nil
+	first     *failure // the first failure after which the effect may be done
 }
 
-// Sent reports whether WeChat may have got any of the call's requests.
+// Sent reports whether WeChat may have received any request of the call.
 func (p *Progress) Sent() bool { return p.sent }
 
-// note remembers a failure after which the effect may be done. One whose answer
-// was lost says more than one that says "busy".
+// note records a failure after which the effect may be done. A lost answer is a
+// stronger indication than a busy one.
 func (p *Progress) note(f *failure) {
 	f.attempt = p.exchanges
 	if p.first == nil {
@@ -130,8 +128,8 @@ func (p *Progress) note(f *failure) {
 	}
 }
 
-// Send returns WeChat's answer to req, sent with token if it has one. It tries
-// again what may pass, within ctx.
+// Send sends req, with token if it is not empty, and returns WeChat's answer.
+// It retries temporary failures until ctx is done.
 func (s *Sender) Send(ctx context.Context, req *Request, token string, progress *Progress) (wire.Answer, error) {
 	for {
 		answer, failed := s.tryHosts(ctx, req, token, progress)
@@ -145,8 +143,8 @@ func (s *Sender) Send(ctx context.Context, req *Request, token string, progress 
 		case progress.retries >= req.Retries:
 			return nil, progress.withEffect(req, failed)
 		case failed.reused && progress.retries+1 >= req.Retries:
-			// The pool may be full of connections that are dead like this one.
-			// The last attempt must not meet another.
+			// Other connections in the pool may be broken too. The last attempt
+			// must not use one.
 			progress.alone = true
 		}
 		if err := s.pause(ctx, req, progress, failed); err != nil {
@@ -155,8 +153,8 @@ func (s *Sender) Send(ctx context.Context, req *Request, token string, progress 
 	}
 }
 
-// withEffect adds to a call's last error that its code may be gone: whoever
-// handles the error must not count on the code.
+// withEffect adds to a call's last error that the effect may be done, so that
+// the caller does not rely on the code.
 func (p *Progress) withEffect(req *Request, failed *failure) error {
 	if p.taken == nil {
 		return failed.err
@@ -177,13 +175,14 @@ func (p *Progress) withEffect(req *Request, failed *failure) error {
 	return &maybeDone{err, req.Effect.Maybe}
 }
 
-// maybeDone is an error that leaves open whether the effect is done.
+// maybeDone is an error after which the effect may be done.
 type maybeDone struct {
 	error
 	maybe error
 }
 
-// Unwrap returns the cause first, which decides what the error is about.
+// Unwrap returns the cause first, because it determines how the error is
+// handled.
 func (e *maybeDone) Unwrap() []error {
 	if e.maybe == nil {
 		return []error{e.error}
@@ -191,7 +190,8 @@ func (e *maybeDone) Unwrap() []error {
 	return []error{e.error, e.maybe}
 }
 
-// interrupted is the error of a call whose context ended during an attempt.
+// interrupted returns the error of a call whose context ended during an
+// attempt.
 func (p *Progress) interrupted(ctx context.Context, req *Request, failed *failure) error {
 	if errors.Is(failed.err, ctx.Err()) {
 		return p.withEffect(req, failed)
@@ -199,8 +199,8 @@ func (p *Progress) interrupted(ctx context.Context, req *Request, failed *failur
 	return fmt.Errorf("wxphone: %s: %w after: %w", req.Path, ctx.Err(), p.withEffect(req, failed))
 }
 
-// pause waits before the next attempt, or returns an error that wraps both the
-// context's and the last answer's.
+// pause waits before the next attempt. If ctx ends, it returns an error that
+// wraps both the error of ctx and that of the last attempt.
 func (s *Sender) pause(ctx context.Context, req *Request, progress *Progress, failed *failure) error {
 	wait := Backoff(progress.retries)
 	if failed.retryAfter > wait {
@@ -218,8 +218,7 @@ func (s *Sender) pause(ctx context.Context, req *Request, progress *Progress, fa
 	return nil
 }
 
-// hasTime reports whether a call may wait so long because the other side asked
-// for it.
+// hasTime reports whether a call may wait as long as the answer asks for.
 func hasTime(ctx context.Context, wait time.Duration) bool {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -228,7 +227,7 @@ func hasTime(ctx context.Context, wait time.Duration) bool {
 	return wait < time.Until(deadline)
 }
 
-// Sleep waits for d, or returns the error of ctx if that ends before.
+// Sleep waits for d. If ctx ends earlier, it returns its error.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -240,9 +239,9 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Backoff returns how long to wait before the next try after so many. It
-// doubles, and is spread by half either way, so that the callers of an outage
-// do not come back in step.
+// Backoff returns the wait before the next retry after the given number of
+// retries. It doubles each time and is randomized by half, so that the callers
+// of an outage do not retry together.
 func Backoff(retries int) time.Duration {
 	d := maxBackoff
 	if retries < 4 {

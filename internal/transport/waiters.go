@@ -7,47 +7,48 @@ import (
 )
 
 const (
-	// longestWait is how long a call waits for a connection to a host before
-	// it goes on to the next. A call with little time waits a third of it.
+	// longestWait is how long a call waits for a connection to a host before it
+	// moves on to the next. A call with a deadline waits at most a third of its
+	// remaining time.
 	longestWait = time.Second
-	// shortestVerdict is the wait below which a caller goes on by itself: so
-	// short a wait says more of its deadline than of the host.
+	// shortestVerdict is the shortest wait that counts against the host. A
+	// shorter wait is due to the caller's deadline.
 	shortestVerdict = 100 * time.Millisecond
 )
 
 // waiters are the exchanges that wait for a connection to one host while there
-// is another host to go on to.
+// is another host to try.
 //
-// An exchange enters when net/http begins to look for a connection and leaves
-// when it has one. Whoever is still here when its wait is over goes on to the
-// next host and has found out, for all who are here, that this one is dead. But
-// in a transport that bounds its connections, an exchange may only have waited
-// for a place: then somebody else holds a connection, and none is being made
-// for this one. It goes on alone.
+// An exchange enters when net/http starts to look for a connection and leaves
+// when it has one. If its wait ends first, the host counts as dead, and all
+// waiting exchanges move on to the next host. But if the transport limits its
+// connections, an exchange may have waited only for a place in the pool: other
+// exchanges hold connections, and none is being established for this one. Then
+// it moves on alone.
 type waiters struct {
-	dead func() // the host is: it calls moveOn
+	dead func() // called if the host is dead; it calls moveOn
 
 	mu      sync.Mutex
-	front   *exchange // of a list, in no order
+	front   *exchange // of an unordered list
 	holding int       // exchanges that have a connection
 	timer   *time.Timer
 	armed   time.Time // when the timer fires, or the zero time
 }
 
-// wait is an exchange's place among the waiters of a host. All of it but
-// allowed belongs to the waiters' mutex.
+// wait is the state of an exchange among the waiters of a host. All fields
+// except allowed are guarded by the waiters' mutex.
 type wait struct {
-	allowed    time.Duration // 0 if there is no host to go on to
+	allowed    time.Duration // 0 if there is no other host
 	cancel     context.CancelCauseFunc
 	prev, next *exchange
 	until      time.Time
 	waiting    bool
-	dialing    bool // a connection is being made for this exchange
-	movedOn    bool // it was told to try the next host
+	dialing    bool // a connection is being established for this exchange
+	movedOn    bool // the exchange must try the next host
 	holds      bool
 }
 
-// errMovedOn ends the wait of an exchange for a connection.
+// errMovedOn is the error of an exchange that moves on to the next host.
 var errMovedOn error = movedOnError{}
 
 type movedOnError struct{}
@@ -56,7 +57,7 @@ func (movedOnError) Error() string   { return "no connection to the host in time
 func (movedOnError) Timeout() bool   { return true }
 func (movedOnError) Temporary() bool { return true }
 
-// allowedWait is how long a call may wait for a connection to one host.
+// allowedWait returns how long a call may wait for a connection to one host.
 func allowedWait(ctx context.Context, now time.Time) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -65,7 +66,7 @@ func allowedWait(ctx context.Context, now time.Time) time.Duration {
 	return max(1, min(deadline.Sub(now)/3, longestWait))
 }
 
-// enter has x wait, from now on.
+// enter adds x to the waiting exchanges.
 func (w *waiters) enter(x *exchange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -81,7 +82,7 @@ func (w *waiters) enter(x *exchange) {
 	w.expectIn(x, x.wait.allowed)
 }
 
-// dials notes that a connection is being made for x.
+// dials records that a connection is being established for x.
 func (w *waiters) dials(x *exchange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,7 +92,7 @@ func (w *waiters) dials(x *exchange) {
 	}
 }
 
-// expectIn looks at x again in d. The caller holds mu.
+// expectIn schedules a check of x in d. The caller must hold mu.
 func (w *waiters) expectIn(x *exchange, d time.Duration) {
 	x.wait.until = time.Now().Add(d)
 	w.arm(x.wait.until, d)
@@ -109,8 +110,8 @@ func (w *waiters) arm(at time.Time, in time.Duration) {
 	w.timer.Reset(in)
 }
 
-// got ends x's wait, because it has a connection. It returns false if x was
-// told to move on before.
+// got ends the wait of x, which has a connection. It returns false if x was
+// moved on before.
 func (w *waiters) got(x *exchange) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -122,8 +123,7 @@ func (w *waiters) got(x *exchange) bool {
 	return !x.wait.movedOn
 }
 
-// leave ends what x has to do with the host. It reports whether x was told to
-// move on.
+// leave removes x from the host. It reports whether x was moved on.
 func (w *waiters) leave(x *exchange) (movedOn bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -151,15 +151,15 @@ func (w *waiters) remove(x *exchange) {
 	x.wait.prev, x.wait.next = nil, nil
 }
 
-// tick looks whose wait is over.
+// tick checks for exchanges whose wait has ended.
 func (w *waiters) tick() {
 	if w.isDead(time.Now()) {
 		w.dead()
 	}
 }
 
-// isDead moves on those whose wait is over, and reports whether one of them
-// speaks for all.
+// isDead moves on the exchanges whose wait has ended, and reports whether the
+// host is dead.
 func (w *waiters) isDead(now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -178,13 +178,14 @@ func (w *waiters) isDead(now time.Time) bool {
 	return false
 }
 
-// speaksForOthers reports whether x's vain wait says that the host is dead.
+// speaksForOthers reports whether the failed wait of x shows that the host is
+// dead.
 func (w *waiters) speaksForOthers(x *exchange) bool {
 	placeless := x.mayQueue() && !x.wait.dialing && w.holding > 0
 	return x.wait.allowed >= shortestVerdict && !placeless
 }
 
-// moveOn ends the wait of all.
+// moveOn moves on all waiting exchanges.
 func (w *waiters) moveOn() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -193,7 +194,7 @@ func (w *waiters) moveOn() {
 	}
 }
 
-// end moves x on to the next host. The caller holds mu.
+// end moves x on to the next host. The caller must hold mu.
 func (w *waiters) end(x *exchange) {
 	w.remove(x)
 	x.wait.movedOn = true

@@ -2,8 +2,8 @@ package wire
 
 import "encoding/json"
 
-// Nested is a JSON value that may arrive as itself or as a string that holds
-// it. What is neither leaves Value as it was.
+// Nested is a JSON value that may arrive either as itself or as a string that
+// contains it. Any other value leaves Value unchanged.
 type Nested[T any] struct{ Value T }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
@@ -26,8 +26,8 @@ type Bool struct {
 	Present bool
 }
 
-// UnmarshalJSON implements [json.Unmarshaler]. It never fails: what is not
-// clearly true is false.
+// UnmarshalJSON implements [json.Unmarshaler]. It never fails: any value that
+// does not mean true is false.
 func (v *Bool) UnmarshalJSON(b []byte) error {
 	switch string(b) {
 	case "null":

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Object returns the JSON object of the given names and string values, in
-// order, leaving out the names whose value is "".
+// Object returns a JSON object with the given pairs of names and string values,
+// in order. It omits names whose value is "".
 //
-// It writes UTF-8 and no \u escapes for "<" and "&", which some of WeChat's
-// APIs do not decode.
+// It writes UTF-8, without \u escapes for "<" and "&", because some WeChat APIs
+// do not decode them.
 func Object(pairs ...string) []byte {
 	size := len("{}")
 	for _, s := range pairs {
@@ -47,7 +47,7 @@ func encode(s string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// ObjectOfList returns the JSON object whose only member is a list of strings.
+// ObjectOfList returns a JSON object whose only member is a list of strings.
 func ObjectOfList(name string, values ...string) []byte {
 	b := append(appendString([]byte{'{'}, name), ":["...)
 	for i, value := range values {

@@ -5,16 +5,16 @@ import (
 	"unicode/utf8"
 )
 
-// SplitRID splits an errmsg into WeChat's message and the id of the request,
-// which is "" if there is none. The id comes in four shapes:
+// SplitRID splits an errmsg into WeChat's message and the id of the request, or
+// "" if there is none. The id has one of four forms:
 //
 //	invalid code rid: 61a2b3c4-0f1e2d3c-4b5a6978
 //	invalid code, rid: 61a2b3c4-0f1e2d3c-4b5a6978
 //	invalid code hint: [Xy12_a] rid: 61a2b3c4-0f1e2d3c-4b5a6978
 //	invalid code, hints: [ req_id: Xy12a ]
 //
-// An id with a dot, as in "req_id: ZT.I300234116", is an older one that nobody
-// can look up: it is cut out of the message and not returned.
+// An id with a dot, such as "req_id: ZT.I300234116", is an older one that
+// cannot be looked up. It is removed from the message and not returned.
 func SplitRID(errmsg string) (message, rid string) {
 	if at := lastLabel(errmsg, "rid:"); at >= 0 {
 		id, rest := leadingID(errmsg[at+len("rid:"):])
@@ -46,7 +46,8 @@ func IsRID(id string) bool {
 	return len(groups) == 3
 }
 
-// lastLabel returns where label last stands as a word of its own, or -1.
+// lastLabel returns the index of the last occurrence of label as a separate
+// word, or -1.
 func lastLabel(s, label string) int {
 	at := strings.LastIndex(s, label)
 	if at > 0 && isIDByte(s[at-1]) {

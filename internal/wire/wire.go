@@ -1,8 +1,9 @@
-// Package wire holds the shapes of WeChat's JSON answers.
+// Package wire defines WeChat's JSON answers.
 //
-// WeChat is loose with types: errcode and countryCode have been seen as
-// numbers and as strings. The scalar types here take both and never fail, so
-// that one odd field does not cost an answer that took a one-time code to get.
+// WeChat does not use types consistently: errcode and countryCode have been
+// sent as numbers and as strings. The scalar types here accept both and never
+// fail, so that an unexpected field does not lose an answer that consumed a
+// one-time code.
 package wire
 
 import (
@@ -14,12 +15,13 @@ import (
 	"strconv"
 )
 
-// Int is an integer that may arrive as a number or as a string holding one.
+// Int is an integer that may arrive as a number or as a string that contains
+// one.
 type Int struct {
 	Value int64
 	// Present is false when the field was absent or null.
 	Present bool
-	// Invalid is true when the field held something that is no integer.
+	// Invalid is true when the field was not an integer.
 	Invalid bool
 }
 
@@ -38,7 +40,7 @@ func (n *Int) UnmarshalJSON(b []byte) error {
 		n.Value = v
 		return nil
 	}
-	// A whole number written as 7200.0 or 7.2e3 is still that number.
+	// A whole number may also be written as 7200.0 or 7.2e3.
 	if f, err := strconv.ParseFloat(string(text), 64); err == nil && json.Valid(text) && f == math.Trunc(f) && math.Abs(f) < 1<<53 {
 		n.Value = int64(f)
 		return nil
@@ -47,8 +49,8 @@ func (n *Int) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// shortInt reads what errcodes and timestamps nearly always are, without the
-// string that strconv needs.
+// shortInt parses the usual form of errcodes and timestamps, without allocating
+// the string that strconv needs.
 func shortInt(text []byte) (int64, bool) {
 	if len(text) == 0 || len(text) > 18 {
 		return 0, false
@@ -86,7 +88,8 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// isPlain reports whether a quoted JSON string stands for its own bytes.
+// isPlain reports whether the content of a quoted JSON string needs no
+// decoding.
 func isPlain[S string | []byte](s S) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -97,31 +100,32 @@ func isPlain[S string | []byte](s S) bool {
 	return true
 }
 
-// Status is the part that every answer shares.
+// Status is the part that all answers have in common.
 type Status struct {
 	ErrCode Int  `json:"errcode"`
 	ErrMsg  Text `json:"errmsg"`
 }
 
-// Outcome returns the status itself; embedding Status makes an [Answer].
+// Outcome returns s. A type that embeds Status implements [Answer].
 func (s *Status) Outcome() *Status { return s }
 
-// Complete is true: an answer that must hold more than a status says so itself.
+// Complete returns true. Answers that need other fields override it.
 func (s *Status) Complete() bool { return true }
 
 // Answer is a decoded answer of any endpoint.
 type Answer interface {
 	Outcome() *Status
-	// Complete reports whether an answer that claims success has the fields
-	// without which it is no answer.
+	// Complete reports whether an answer that reports success has all the
+	// fields it needs.
 	Complete() bool
 }
 
-// ErrNotAnswer means that a body is not a JSON answer in WeChat's form.
+// ErrNotAnswer is returned by [Decode] when a body is not a JSON answer in
+// WeChat's format.
 var ErrNotAnswer = errors.New("not a WeChat JSON answer")
 
-// Decode reads body into answer, which must be fresh. It returns
-// [ErrNotAnswer] unless body is one JSON object with a sound errcode, or none.
+// Decode decodes body into answer, which must be new. It returns [ErrNotAnswer]
+// unless body is one JSON object whose errcode is an integer or absent.
 func Decode(body []byte, answer Answer) error {
 	if plain, ok := answer.(plainReader); ok && plain.readPlain(body) {
 		return nil
@@ -138,8 +142,8 @@ func Decode(body []byte, answer Answer) error {
 	if err == nil {
 		return nil
 	}
-	// A field of another type stays empty. Whether the answer can do without
-	// it is for its reader to say.
+	// A field of the wrong type stays empty. Complete decides whether it is
+	// needed.
 	var odd *json.UnmarshalTypeError
 	if !errors.As(err, &odd) {
 		return ErrNotAnswer
@@ -147,8 +151,7 @@ func Decode(body []byte, answer Answer) error {
 	return nil
 }
 
-// CutShort reports whether body is the beginning of a JSON object, or nothing
-// at all.
+// CutShort reports whether body is empty or a truncated JSON object.
 func CutShort(body []byte) bool {
 	trimmed := bytes.TrimLeft(bytes.TrimPrefix(body, []byte(byteOrderMark)), " \t\r\n")
 	if len(trimmed) > 0 && trimmed[0] != '{' {
@@ -159,10 +162,11 @@ func CutShort(body []byte) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// byteOrderMark is what some gateways put before UTF-8.
+// byteOrderMark is added by some gateways at the start of UTF-8 text.
 const byteOrderMark = "\ufeff"
 
-// Phone is phone_info, and the plaintext of a legacy encryptedData.
+// Phone is the phone_info of an answer and the plaintext of a legacy
+// encryptedData.
 type Phone struct {
 	PhoneNumber     Text      `json:"phoneNumber"`
 	PurePhoneNumber Text      `json:"purePhoneNumber"`
@@ -170,7 +174,7 @@ type Phone struct {
 	Watermark       Watermark `json:"watermark"`
 }
 
-// Watermark says for which app and when WeChat made a payload.
+// Watermark records for which app and when WeChat created a payload.
 type Watermark struct {
 	AppID     Text `json:"appid"`
 	Timestamp Int  `json:"timestamp"`
