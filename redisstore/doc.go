@@ -1,8 +1,8 @@
-// Package redisstore keeps wxphone's access_tokens in Redis, for fleets of
-// processes that share one.
+// Package redisstore stores wxphone's access_tokens in Redis, for several
+// processes that share one token.
 //
-// [New] takes your go-redis client, of any kind, and returns a
-// [wxphone.TokenStore] that is also a [wxphone.TokenLocker]:
+// [New] takes a go-redis client of any kind and returns a [wxphone.TokenStore]
+// that is also a [wxphone.TokenLocker]:
 //
 //	rdb := redis.NewClient(&redis.Options{
 //		Addr:                  "redis.internal:6379",
@@ -14,41 +14,40 @@
 //	}
 //	client, err := wxphone.New(appID, secret, wxphone.WithTokenStore(store))
 //
-// With stable tokens, the default, Redis saves requests and is never a single
-// point of failure. With [wxphone.WithClassicToken] it is what keeps processes
-// from retiring each other's token.
+// With stable tokens, the default, Redis saves requests and is not a single
+// point of failure. With [wxphone.WithClassicToken], it prevents processes from
+// invalidating each other's tokens.
 //
 // # The go-redis client
 //
-// It stays yours: the Store never closes it. Set ContextTimeoutEnabled, since
-// go-redis otherwise waits for a server that hangs until its ReadTimeout,
-// whatever the context says. The wxphone Client goes on after a second either
-// way, but the goroutine that asked stays until then.
+// The Store never closes the client. Set ContextTimeoutEnabled: otherwise
+// go-redis ignores the context and waits for a server that hangs until its
+// ReadTimeout. The wxphone Client continues after a second in either case, but
+// the goroutine of the command remains until then.
 //
 // # What is stored
 //
-// A token is stored under the key that the Client gives it, such as
-// wxphone:stable:<appid>, behind the prefix of [WithKeyPrefix]. Redis deletes
-// it when it expires. Its lock has the same name with ":lock" at the end.
-// Every command and script touches a single key, so a cluster needs no hash
-// tags. A prefix with one, as in "{myapp}:", places tokens and locks in one
-// slot.
+// The Redis key of a token is the prefix of [WithKeyPrefix] followed by the key
+// that the Client uses, such as wxphone:stable:<appid>. Redis deletes the token
+// when it expires. The key of its lock ends in ":lock". Every command and
+// script uses a single key, so a cluster needs no hash tags. A prefix with a
+// hash tag, such as "{myapp}:", places tokens and locks in one slot.
 //
 // # Security
 //
-// Whoever has an access_token can call WeChat as the mini-program, from any
-// address that its IP allow list admits. Without [WithEncryptionKey] everyone
-// who can read Redis, a backup or a replica of it has the token. With it they
-// have AES-256-GCM ciphertext that is bound to its Redis key, and an HMAC that
-// lets the server compare tokens without knowing them. Who can write to Redis
-// can still delete a value or put an older one of the same key back; neither
-// yields a token, and the Client replaces one that WeChat refuses.
+// Anyone who has an access_token can call WeChat as the mini-program, from any
+// address on its IP whitelist. Without [WithEncryptionKey], anyone who can read
+// Redis, a backup or a replica has the token. With it, they have AES-256-GCM
+// ciphertext bound to its Redis key, and an HMAC with which the server compares
+// tokens without knowing them. Anyone who can write to Redis can still delete a
+// value or restore an older value of the same key. Neither reveals a token, and
+// the Client replaces a token that WeChat rejects.
 //
-// A value that cannot be read (damaged, encrypted with another key, moved
-// from another Redis key, or not encrypted although it should be) is an error
-// that wraps [wxphone.ErrTokenNotFound]: the Client logs it, fetches a token
-// and overwrites the value.
+// [Store.Load] returns an error that wraps [wxphone.ErrTokenNotFound] if a
+// value cannot be read: it is damaged, was encrypted with another key, was
+// moved from another Redis key, or is not encrypted although it should be. The
+// Client logs the error, fetches a token and overwrites the value.
 //
-// No error of this package contains a token, key material or what a server
-// quotes of a command's arguments.
+// The errors of this package contain no tokens, no key material, and no command
+// arguments that a server quotes.
 package redisstore

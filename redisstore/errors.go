@@ -14,18 +14,18 @@ import (
 
 var errNotRedis = errors.New("the answer is not in Redis's protocol")
 
-// invalid is the error of an argument that is of no use.
+// invalid returns an error that matches wxphone.ErrInvalidArgument.
 func invalid(problem string) error {
 	return fmt.Errorf("redisstore: %w: %s", wxphone.ErrInvalidArgument, problem)
 }
 
-// failed is the error of a command that go-redis reported err for.
+// failed returns the error of a command for which go-redis returned err.
 func failed(op string, err error) error {
 	return fmt.Errorf("redisstore: %s: %w", op, withoutQuotes(err))
 }
 
-// reply is a server's error without what it quotes. It is a [redis.Error], so
-// that redis.HasErrorPrefix works on it.
+// reply is a server's error without quoted text. It implements [redis.Error],
+// so that redis.HasErrorPrefix works with it.
 type reply string
 
 func (r reply) Error() string { return string(r) }
@@ -33,11 +33,11 @@ func (r reply) Error() string { return string(r) }
 // RedisError implements [redis.Error].
 func (reply) RedisError() {}
 
-// withoutQuotes remakes the errors that repeat what went over the wire: Redis
-// quotes the arguments of a command that it does not know, and these can be a
-// token (SET) or a password (HELLO); go-redis quotes an answer that it cannot
-// parse, which can be a piece of a value. The others, from the network or a
-// context, are as they were.
+// withoutQuotes removes what errors quote of the data on the connection. Redis
+// quotes the arguments of an unknown command, which can be a token (SET) or a
+// password (HELLO). go-redis quotes an answer that it cannot parse, which can
+// be part of a value. Errors of the network and of contexts are returned
+// unchanged.
 func withoutQuotes(err error) error {
 	var (
 		answer  redis.Error

@@ -9,16 +9,16 @@ import (
 	"github.com/bsm/redislock"
 )
 
-// lockSuffix makes a lock's Redis key of a token's. It comes last, so that
-// patterns for the prefix, in an ACL say, cover both, and so that a hash tag
-// in the prefix counts for both.
+// lockSuffix is appended to a token's Redis key to form the key of its lock. It
+// is at the end, so that patterns for the prefix, for example in an ACL, and a
+// hash tag in the prefix apply to both.
 const lockSuffix = ":lock"
 
 // TryLock implements [wxphone.TokenLocker] with one SET NX PX. unlock returns
-// an error if the lock had ended before.
+// an error if the lock has already expired.
 //
-// Redis replicates asynchronously: a failover can lose a lock, and then two
-// processes fetch a token at the same time.
+// Redis replicates asynchronously, so a failover can lose a lock. Two processes
+// may then fetch a token at the same time.
 func (s *Store) TryLock(ctx context.Context, key string, ttl time.Duration) (unlock func(context.Context) error, ok bool, err error) {
 	if ttl <= 0 {
 		return nil, false, invalid("TryLock needs a positive ttl")

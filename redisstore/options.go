@@ -1,6 +1,7 @@
 package redisstore
 
-// Option changes a [Store]; New reports one that makes no sense.
+// Option configures a [Store]. [New] returns an error that matches
+// [wxphone.ErrInvalidArgument] if an option is not valid.
 type Option func(*options) error
 
 type options struct {
@@ -25,9 +26,9 @@ func newOptions(opts []Option) (options, error) {
 	return o, nil
 }
 
-// schemes are those that a store with these options reads, the one it writes
-// first. One with a key takes no value without encryption, which anyone who
-// can write to Redis could have made.
+// schemes returns the schemes that a store with these options reads. It writes
+// with the first. With a key, it does not accept unencrypted values, because
+// anyone who can write to Redis could have created them.
 func (o options) schemes() []scheme {
 	if o.encryption == nil {
 		return []scheme{plain}
@@ -35,8 +36,8 @@ func (o options) schemes() []scheme {
 	return append([]scheme{*o.encryption}, o.previous...)
 }
 
-// WithKeyPrefix puts prefix before every Redis key, locks included. Without it
-// they begin with "wxphone:".
+// WithKeyPrefix adds prefix to the start of every Redis key, including those of
+// locks. Without it, the keys start with "wxphone:".
 func WithKeyPrefix(prefix string) Option {
 	return func(o *options) error {
 		o.prefix = prefix
@@ -44,15 +45,15 @@ func WithKeyPrefix(prefix string) Option {
 	}
 }
 
-// WithEncryptionKey encrypts tokens with AES-256-GCM before they go to Redis.
-// key is 32 random bytes, the same in every process, from where you keep
-// secrets: `openssl rand -base64 32` makes some. The Store keeps no reference
-// to key.
+// WithEncryptionKey encrypts tokens with AES-256-GCM before they are sent to
+// Redis. key is 32 random bytes, for example from `openssl rand -base64 32`. It
+// must be the same in every process and should be stored with your other
+// secrets. The Store does not retain key.
 //
-// Processes with the key and processes without it do not read each other's
-// tokens. With stable tokens that costs a few requests during a deployment.
-// With classic ones the two groups retire each other's tokens, so first stop
-// the processes of one of them.
+// Processes with the key and processes without it cannot read each other's
+// tokens. With stable tokens, that costs a few requests during a deployment.
+// With classic tokens, the two groups invalidate each other's tokens, so stop
+// the processes of one group first.
 func WithEncryptionKey(key []byte) Option {
 	return func(o *options) error {
 		s, err := encrypted(key)
@@ -65,13 +66,13 @@ func WithEncryptionKey(key []byte) Option {
 }
 
 // WithPreviousEncryptionKeys lets the Store also read tokens that were
-// encrypted with one of keys. New ones are encrypted with that of
-// [WithEncryptionKey], which it goes with.
+// encrypted with one of keys. New tokens are encrypted with the key of
+// [WithEncryptionKey], which is required.
 //
-// To change the key without a moment in which processes do not understand each
-// other, deploy three times: with the new key here, with the new key in
-// WithEncryptionKey and the old one here, and, two hours later, without the
-// old one.
+// To change the key while all processes can read each other's tokens, deploy
+// three times: with the new key here; then with the new key in
+// WithEncryptionKey and the old one here; and, two hours later, without the old
+// one.
 func WithPreviousEncryptionKeys(keys ...[]byte) Option {
 	return func(o *options) error {
 		for _, key := range keys {

@@ -114,7 +114,7 @@ func TestClassicTokensAreNotFetchedBlindly(t *testing.T) {
 	assert.Zero(t, callAll(t, wechat, []*wxphone.Client{warm}, 20), "the local token is still good")
 	cold := newProcess()
 	_, err := cold.GetPhoneNumber(t.Context(), wechat.IssueCode(somebody))
-	require.ErrorContains(t, err, "retire")
+	require.ErrorContains(t, err, "invalidate")
 	assert.Equal(t, 1, wechat.TokenFetches())
 
 	// The restarted Redis is empty. A fetch under its lock is none that is blind.

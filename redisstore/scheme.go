@@ -16,40 +16,40 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// A value is "v1.<scheme>.<fingerprint>.<payload>". What comes before the
-// payload is its header, which depends on the scheme, the Redis key and the
-// token alone: DeleteIf compares it.
+// A value is "v1.<scheme>.<fingerprint>.<payload>". The part before the payload
+// is its header. The header depends only on the scheme, the Redis key and the
+// token, so that DeleteIf can compare it.
 const (
 	valueVersion  = "v1"
-	plainName     = "plain"     // the payload is the token's JSON
-	encryptedName = "aes256gcm" // the payload is base64 of nonce, ciphertext of the JSON and tag
+	plainName     = "plain"     // payload: the token's JSON
+	encryptedName = "aes256gcm" // payload: base64 of the nonce, the encrypted JSON and the tag
 	keySize       = 32
 )
 
-var errKeyLength = errors.New("a key is 32 bytes")
+var errKeyLength = errors.New("the key must have 32 bytes")
 
-// What follows "the value of …" when a value cannot be read. None of these
-// repeats any of it.
+// These errors complete "the value of …" for a value that cannot be read. They
+// contain no part of the value.
 var (
 	errWrongType   = errors.New("is not a string")
-	errFormat      = errors.New("was not written by this package, or by a later version of it")
+	errFormat      = errors.New("was not written by this version of the package")
 	errEncrypted   = errors.New("is encrypted, and this store has no key")
-	errUnencrypted = errors.New("is not encrypted, and this store takes only what is")
+	errUnencrypted = errors.New("is not encrypted, but this store accepts only encrypted values")
 	errUndecrypted = errors.New("cannot be decrypted: it has another encryption key, belongs to another Redis key, or is damaged")
 	errDamaged     = errors.New("is damaged")
 )
 
-// scheme is a way to write tokens: plainly, or encrypted with one key.
+// scheme is a way to write tokens: unencrypted, or encrypted with one key.
 type scheme struct {
 	name        string
 	aead        cipher.AEAD // nil in plain
-	fingerprint []byte      // the key of the HMAC; nil in plain, where it protects nothing
+	fingerprint []byte      // the key of the HMAC; nil in plain
 }
 
 var plain = scheme{name: plainName}
 
-// encrypted returns the scheme of an encryption key. Two keys are derived from
-// it, for each must do only one thing.
+// encrypted returns the scheme of an encryption key. It derives two keys,
+// because each must be used for only one purpose.
 func encrypted(key []byte) (scheme, error) {
 	if len(key) != keySize {
 		return scheme{}, errKeyLength
@@ -73,12 +73,12 @@ func encrypted(key []byte) (scheme, error) {
 	return scheme{name: encryptedName, aead: aead, fingerprint: fingerprint}, nil
 }
 
-// header returns what the value of a token under a Redis key begins with. The
-// fingerprint in it lets the server compare tokens; with encryption, only who
-// has the key can tell whether a token is the one it was made of.
+// header returns the start of the value of a token under a Redis key. The
+// server compares tokens by the fingerprint in it. With encryption, only a
+// holder of the key can tell which token a fingerprint belongs to.
 func (s scheme) header(name, accessToken string) string {
 	mac := hmac.New(sha256.New, s.fingerprint)
-	// The length keeps name and token apart.
+	// The length separates name and accessToken.
 	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(name))))
 	mac.Write([]byte(name))
 	mac.Write([]byte(accessToken))
@@ -87,7 +87,7 @@ func (s scheme) header(name, accessToken string) string {
 
 func (s scheme) encode(name string, token wxphone.Token) (string, error) {
 	token.ExpiresAt = token.ExpiresAt.UTC()
-	payload, err := json.Marshal(token) //nolint:gosec // the token itself is what is to be stored
+	payload, err := json.Marshal(token) //nolint:gosec // the token itself must be stored
 	if err != nil {
 		return "", fmt.Errorf("redisstore: save: %w", err) // an expiry beyond year 9999
 	}
@@ -95,15 +95,15 @@ func (s scheme) encode(name string, token wxphone.Token) (string, error) {
 	if s.aead == nil {
 		return header + string(payload), nil
 	}
-	sealed := s.aead.Seal(nil, nil, payload, associated(header, name)) //nolint:gosec // this AEAD makes its nonces itself
+	sealed := s.aead.Seal(nil, nil, payload, associated(header, name)) //nolint:gosec // this AEAD generates its nonces
 	return header + base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
-// associated is the data that a ciphertext is bound to: its header and its
-// Redis key, so that no value passes for another key's.
+// associated returns the data that a ciphertext is bound to: its header and its
+// Redis key, so that a value is not accepted under another key.
 func associated(header, name string) []byte { return []byte(header + name) }
 
-// decode reads a value that was written in one of schemes.
+// decode decodes a value written with one of schemes.
 func decode(schemes []scheme, name, value string) (wxphone.Token, error) {
 	parts := strings.SplitN(value, ".", 4)
 	if len(parts) != 4 || parts[0] != valueVersion {
@@ -111,7 +111,7 @@ func decode(schemes []scheme, name, value string) (wxphone.Token, error) {
 	}
 	header, payload := value[:len(value)-len(parts[3])], parts[3]
 	switch parts[1] {
-	case schemes[0].name: // the others differ in their key alone
+	case schemes[0].name: // the others differ only in their key
 	case encryptedName:
 		return wxphone.Token{}, errEncrypted
 	case plainName:
@@ -125,8 +125,8 @@ func decode(schemes []scheme, name, value string) (wxphone.Token, error) {
 			continue
 		}
 		var token wxphone.Token
-		// Beyond checking what DeleteIf relies on, the header is a checksum
-		// where nothing is encrypted.
+		// The comparison checks what DeleteIf relies on. It is also a checksum
+		// of values that are not encrypted.
 		if json.Unmarshal(text, &token) != nil || token.AccessToken == "" || s.header(name, token.AccessToken) != header {
 			return wxphone.Token{}, errDamaged
 		}
@@ -135,7 +135,8 @@ func decode(schemes []scheme, name, value string) (wxphone.Token, error) {
 	return wxphone.Token{}, errUndecrypted
 }
 
-// open returns the JSON in a payload, if this scheme's key is the right one.
+// open returns the JSON in a payload. ok is false if this scheme's key is not
+// the right one.
 func (s scheme) open(header, name, payload string) (text []byte, ok bool) {
 	if s.aead == nil {
 		return []byte(payload), true

@@ -15,14 +15,14 @@ import (
 )
 
 // Store is a [wxphone.TokenStore], [wxphone.DuplicateStore] and
-// [wxphone.TokenLocker] in Redis. It is safe for concurrent use, and prints
-// without what is in it.
+// [wxphone.TokenLocker] in Redis. It is safe for concurrent use by multiple goroutines. fmt does not print its
+// content.
 type Store struct {
 	client redis.UniversalClient
 	locks  *redislock.Client
 	prefix string
-	// schemes are the ways in which a value may be written. New ones are
-	// written in the first.
+	// schemes are the accepted formats of values. New values are written in the
+	// first.
 	schemes []scheme
 }
 
@@ -33,9 +33,9 @@ var (
 )
 
 // New returns a Store that uses client, which may be a *redis.Client, a
-// *redis.ClusterClient or a *redis.Ring. It does not connect, and never closes
-// client. The error wraps [wxphone.ErrInvalidArgument] if client or an option
-// is nil, or an option's argument is of no use.
+// *redis.ClusterClient or a *redis.Ring. New does not connect, and the Store
+// never closes client. The error matches [wxphone.ErrInvalidArgument] if client
+// or an option is nil, or an option is not valid.
 func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, invalid("New has a nil client")
@@ -47,12 +47,12 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 	return &Store{client: client, locks: redislock.New(client), prefix: o.prefix, schemes: o.schemes()}, nil
 }
 
-// Format implements [fmt.Formatter]: no verb prints the keys or the client's
+// Format implements [fmt.Formatter]. No verb prints the keys or the client's
 // password.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redisstore.Store") }
 
-// Load implements [wxphone.TokenStore]. For a value that is there but cannot
-// be read the error wraps [wxphone.ErrTokenNotFound] and says why.
+// Load implements [wxphone.TokenStore]. If there is a value that cannot be
+// read, the error wraps [wxphone.ErrTokenNotFound] and states the reason.
 func (s *Store) Load(ctx context.Context, key string) (wxphone.Token, error) {
 	name := s.prefix + key
 	value, err := s.client.Get(ctx, name).Result()
@@ -60,7 +60,7 @@ func (s *Store) Load(ctx context.Context, key string) (wxphone.Token, error) {
 	case errors.Is(err, redis.Nil):
 		return wxphone.Token{}, wxphone.ErrTokenNotFound
 	case redis.HasErrorPrefix(err, "WRONGTYPE"):
-		err = errWrongType // Save replaces it, so it is no reason to call Redis down
+		err = errWrongType // a miss, because Save replaces the value
 	case err != nil:
 		return wxphone.Token{}, failed("load", err)
 	}
@@ -71,16 +71,16 @@ func (s *Store) Load(ctx context.Context, key string) (wxphone.Token, error) {
 	if err != nil {
 		return wxphone.Token{}, fmt.Errorf("redisstore: the value of %q %w: %w", name, err, wxphone.ErrTokenNotFound)
 	}
-	// Redis deletes it by its own clock and a millisecond late.
+	// Redis uses its own clock and deletes a key up to a millisecond late.
 	if !time.Now().Before(token.ExpiresAt) {
 		return wxphone.Token{}, wxphone.ErrTokenNotFound
 	}
 	return token, nil
 }
 
-// Save implements [wxphone.TokenStore]. To save a token that has expired is to
-// delete what is there. A token without a value or without an expiry is
-// refused with [wxphone.ErrInvalidArgument].
+// Save implements [wxphone.TokenStore]. If token has expired, Save deletes the
+// stored token. The error matches [wxphone.ErrInvalidArgument] if token has no
+// value or no expiry.
 func (s *Store) Save(ctx context.Context, key string, token wxphone.Token) error {
 	if token.AccessToken == "" || token.ExpiresAt.IsZero() {
 		return invalid("Save needs a token and its expiry")
@@ -97,16 +97,16 @@ func (s *Store) Save(ctx context.Context, key string, token wxphone.Token) error
 	if err != nil {
 		return err
 	}
-	// A span of time rather than a point in it: the server's clock may be off.
+	// A duration and not a time, because the server's clock may be wrong.
 	if err := s.client.Set(ctx, name, value, wholeMillis(life)).Err(); err != nil {
 		return failed("save", err)
 	}
 	return nil
 }
 
-// deleteIf deletes KEYS[1] if its value begins with one of ARGV. It needs no
-// more than the beginning, since that holds the fingerprint of the token; the
-// rest differs from one encryption of a token to the next.
+// deleteIf deletes KEYS[1] if its value starts with one of ARGV. The start is
+// enough, because it contains the fingerprint of the token. The rest differs
+// each time a token is encrypted.
 var deleteIf = redis.NewScript(`
 local value = redis.pcall("get", KEYS[1])
 if type(value) == "table" and value.err and not string.find(value.err, "WRONGTYPE", 1, true) then
@@ -122,7 +122,7 @@ for _, header in ipairs(ARGV) do
 end
 return 0`)
 
-// DeleteIf implements [wxphone.TokenStore], in one Lua script.
+// DeleteIf implements [wxphone.TokenStore] with one Lua script.
 func (s *Store) DeleteIf(ctx context.Context, key, accessToken string) error {
 	name := s.prefix + key
 	headers := make([]any, 0, len(s.schemes))
@@ -135,8 +135,8 @@ func (s *Store) DeleteIf(ctx context.Context, key, accessToken string) error {
 	return nil
 }
 
-// wholeMillis rounds d up to the milliseconds that Redis counts in: 0 would
-// mean forever in one command and an error in another.
+// wholeMillis rounds d up to whole milliseconds, the unit of Redis. 0 would
+// mean no expiry in one command and an error in another.
 func wholeMillis(d time.Duration) time.Duration {
 	if rest := d % time.Millisecond; rest != 0 {
 		d += time.Millisecond - rest

@@ -9,24 +9,24 @@ import (
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
-// ErrKeyRefused is returned when the token server answers 401: its handler has
-// another key. Trying again does not help.
+// ErrKeyRefused is returned when the token server answers 401, because its
+// handler has another key. A retry does not help.
 var ErrKeyRefused = errors.New("tokenhttp: the token server refuses the key")
 
-// AnswerError is an answer of the token server's, or of a proxy before it, that
-// is not the one asked for. It is matched with [errors.As], and its cause with
-// [errors.Is] or [errors.As]:
+// An AnswerError is an unexpected answer from the token server or from a proxy
+// in front of it. Match it with [errors.As], and its cause with [errors.Is] or
+// [errors.As]:
 //
 //   - [ErrKeyRefused] for a 401.
-//   - [errors.ErrUnsupported] for the report of a refused token, if the server's
-//     source takes none.
-//   - [*wxphone.APIError] if WeChat refused the token server. It has the
-//     errcode and the endpoint, so it matches [wxphone.ErrIPNotAllowed] and the
-//     other errors of wxphone as it does in the token server.
+//   - [errors.ErrUnsupported] for a report of a rejected token that the
+//     server's source does not accept.
+//   - [*wxphone.APIError] if WeChat returned an errcode to the token server. It
+//     has the errcode and the endpoint, so it matches [wxphone.ErrIPNotAllowed]
+//     and the other errors of wxphone as it does in the token server.
 //   - [*wxphone.ResponseError] for everything else.
 //
-// A token server that does not answer at all is no AnswerError but a
-// [*net/url.Error].
+// If the token server does not answer at all, the error is a [*net/url.Error]
+// and not an AnswerError.
 type AnswerError struct {
 	// HTTPStatus is the status of the answer.
 	HTTPStatus int
@@ -35,8 +35,8 @@ type AnswerError struct {
 	cause   error
 }
 
-// Error returns one line with the problem and the HTTP status. It quotes
-// nothing of the answer.
+// Error returns one line with the problem and the HTTP status. It does not
+// quote the answer.
 func (e *AnswerError) Error() string {
 	text := fmt.Sprintf("tokenhttp: %s (HTTP %d)", e.problem, e.HTTPStatus)
 	var refusal *wxphone.APIError
@@ -49,15 +49,15 @@ func (e *AnswerError) Error() string {
 // Unwrap returns the cause.
 func (e *AnswerError) Unwrap() error { return e.cause }
 
-// failureAnswer is a failure as a Source reads it.
+// failureAnswer is the body of a failure as a Source decodes it.
 type failureAnswer struct {
 	Error    wire.Text `json:"error"`
 	ErrCode  wire.Int  `json:"errcode"`
 	Endpoint wire.Text `json:"endpoint"`
 }
 
-// answerError is the AnswerError for an answer that is not the one asked for.
-// what says what the token server was asked to do.
+// answerError returns the AnswerError for an unexpected answer. what describes
+// the request to the token server.
 func (s *settings) answerError(status int, body []byte, what string) error {
 	e := &AnswerError{HTTPStatus: status, cause: &wxphone.ResponseError{Endpoint: s.path, HTTPStatus: status}}
 	var told failureAnswer
@@ -82,7 +82,8 @@ func (s *settings) answerError(status int, body []byte, what string) error {
 	return e
 }
 
-// refusal is WeChat's answer to the token server, or nil if it was none.
+// refusal returns WeChat's answer to the token server, or nil if there was
+// none.
 func (f *failureAnswer) refusal() *wxphone.APIError {
 	code := f.ErrCode.Value
 	if code == 0 || code != int64(int32(code)) { //nolint:gosec // this is the check of the range
@@ -95,8 +96,9 @@ func (f *failureAnswer) refusal() *wxphone.APIError {
 	return refusal
 }
 
-// isEndpoint reports whether s can be the path of one of WeChat's token APIs,
-// which have no digits, as keys and tokens do. Anything else is not passed on.
+// isEndpoint reports whether s can be the path of one of WeChat's token APIs.
+// They contain no digits, but keys and tokens do. Any other text is not passed
+// on.
 func isEndpoint(s string) bool {
 	const longest = 64
 	if s == "" || s[0] != '/' || len(s) > longest {

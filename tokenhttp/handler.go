@@ -15,16 +15,16 @@ import (
 )
 
 const (
-	// maxReport bounds the body of a POST. A token of WeChat's has about 150
-	// bytes.
+	// maxReport is the largest accepted body of a POST, in bytes. WeChat's
+	// tokens have about 150 bytes.
 	maxReport = 4 << 10
 
-	// sourceLimit bounds what the source does for one request. It is shorter
-	// than the time that a Source waits, so that the Source gets an answer.
+	// sourceLimit is the longest duration of a call of the source. It is
+	// shorter than the timeout of a Source, so that the Source gets an answer.
 	sourceLimit = 8 * time.Second
 )
 
-// What the "error" of an answer says.
+// Values of "error" in an answer.
 const (
 	codeNoToken     = "no_token"
 	codeUnsupported = "unsupported"
@@ -43,37 +43,37 @@ type report struct {
 	AccessToken string `json:"access_token"`
 }
 
-// failure is the body of a failure. Of the error behind it, only WeChat's own
-// errcode is told.
+// failure is the body of a failure. It contains no text of the error, only
+// WeChat's errcode and endpoint.
 type failure struct {
 	Error    string `json:"error"`
 	ErrCode  int    `json:"errcode,omitempty"`
 	Endpoint string `json:"endpoint,omitempty"`
 }
 
-// handler keeps the key's digest behind a pointer, so that no fmt verb prints
-// it along with a struct that holds the handler.
-type handler struct { //nolint:recvcheck // Format has a value receiver, so that a copied handler prints nothing either
+// handler holds the digest of the key through a pointer, so that fmt does not
+// print it as part of a struct that contains the handler.
+type handler struct { //nolint:recvcheck // Format has a value receiver, so that a copied handler prints nothing
 	source wxphone.TokenSource
 	key    *digest
 }
 
-// NewHandler returns a handler that serves the tokens of src to those who have
-// the key. The package's comment describes what it answers. Mount it at any
-// path.
+// NewHandler returns a handler that serves the tokens of src to clients that
+// have the key. See the package documentation for its answers. It can be
+// mounted at any path.
 //
-// Every request asks src, so src should cache: take a Client's token, or wrap
-// the source in [wxphone.CacheTokens]. It should be a
-// [wxphone.TokenInvalidator] too, as both of these are. Without that the
-// handler answers 501 to the report of a refused token, because src may go on
-// handing it out.
+// The handler calls src for every request, so src should cache: use a Client's
+// token, or wrap the source in [wxphone.CacheTokens]. It should also implement
+// [wxphone.TokenInvalidator], as both of these do. Otherwise the handler
+// answers 501 to a report of a rejected token, because src may continue to
+// return it.
 //
-// The key has 32 bytes or more of visible ASCII; take random ones. It is
-// compared in constant time. To change it, mount a second handler with the next
-// key at another path until all programs use that.
+// The key must have at least 32 bytes of visible ASCII, and should be random.
+// It is compared in constant time. To change it, mount a second handler with
+// the new key at another path until all programs use that one.
 //
-// The handler logs nothing, and its answers do not tell why src failed beyond
-// WeChat's errcode. Give the Client [wxphone.WithLogger], or the cache
+// The handler logs nothing, and its answers contain no cause of a failure
+// except WeChat's errcode. For a log, use [wxphone.WithLogger] or
 // [wxphone.WithCacheLogger].
 func NewHandler(src wxphone.TokenSource, key string) (http.Handler, error) {
 	if f, ok := src.(wxphone.TokenSourceFunc); src == nil || ok && f == nil {
@@ -86,7 +86,7 @@ func NewHandler(src wxphone.TokenSource, key string) (http.Handler, error) {
 	return &handler{src, &sum}, nil
 }
 
-// Format implements [fmt.Formatter]: no verb prints what is in the handler.
+// Format implements [fmt.Formatter]. No verb prints the content of the handler.
 func (h handler) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "tokenhttp.NewHandler") }
 
 // ServeHTTP implements [http.Handler].
@@ -128,7 +128,7 @@ func (h *handler) serveToken(ctx context.Context, w http.ResponseWriter) {
 	write(w, http.StatusOK, body)
 }
 
-// errBadToken is not told to anybody; failFor answers it as any other error.
+// errBadToken is not sent to clients; failFor answers it like any other error.
 var errBadToken = errors.New("tokenhttp: the token source returned an empty or expired token")
 
 func (h *handler) takeReport(ctx context.Context, w http.ResponseWriter, r *http.Request) {
@@ -155,8 +155,8 @@ func (h *handler) takeReport(ctx context.Context, w http.ResponseWriter, r *http
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// failFor answers for an error of the source without its text, which may tell
-// about the owner's systems.
+// failFor writes the answer for an error of the source. It omits the text of
+// err, which may describe the owner's systems.
 func failFor(w http.ResponseWriter, err error) {
 	body := failure{Error: codeNoToken}
 	var refusal *wxphone.APIError
@@ -176,8 +176,8 @@ func failFor(w http.ResponseWriter, err error) {
 	write(w, status, body)
 }
 
-// mayPass reports whether a later request may succeed though nobody mends
-// anything.
+// mayPass reports whether a later request may succeed without a change of
+// settings.
 func mayPass(err error) bool {
 	switch wxphone.HTTPStatus(err) {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -187,12 +187,12 @@ func mayPass(err error) bool {
 	}
 }
 
-// retryAfter returns the seconds after which another request may succeed, or 0
-// if nobody can tell.
+// retryAfter returns the number of seconds after which another request may
+// succeed, or 0 if it is not known.
 func retryAfter(err error) int {
 	switch {
 	case errors.Is(err, wxphone.ErrRateLimited):
-		return 60 // WeChat counts by the minute
+		return 60 // WeChat counts per minute
 	case errors.Is(err, wxphone.ErrQuotaExhausted):
 		return 0
 	default:
@@ -203,5 +203,5 @@ func retryAfter(err error) int {
 func write(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // what fails here is the connection
+	_ = json.NewEncoder(w).Encode(body) // only the connection can fail
 }

@@ -16,30 +16,31 @@ const (
 	scheme = "Bearer"
 )
 
-// checkKey refuses a key that can be guessed, or that no header can carry. Its
-// error quotes nothing.
+// checkKey rejects a key that can be guessed or cannot be sent in a header. The
+// error does not quote the key.
 func checkKey(key string) error {
 	if len(key) < minKey {
 		return invalid("key", fmt.Sprintf("has fewer than %d bytes", minKey))
 	}
 	for _, c := range []byte(key) {
 		if c <= ' ' || c > '~' {
-			return invalid("key", "has white space, as at the end of a file, or another character that is not visible ASCII")
+			return invalid("key", "has white space, such as a newline at its end, or another character that is not visible ASCII")
 		}
 	}
 	return nil
 }
 
-// invalid returns an ErrInvalidArgument that names what is wrong.
+// invalid returns an error that matches wxphone.ErrInvalidArgument and names
+// what is wrong.
 func invalid(name, problem string) error {
 	return fmt.Errorf("%w: %s %s", wxphone.ErrInvalidArgument, name, problem)
 }
 
-// digest is what a handler keeps of its key. All digests have the same length,
-// so that comparing them takes the same time for every key.
+// digest is the digest of a handler's key. All digests have the same length, so
+// that comparing them takes the same time for every key.
 type digest [sha256.Size]byte
 
-// matches reports whether a request carries the key.
+// matches reports whether a request has the key.
 func (d *digest) matches(header http.Header) bool {
 	name, key, _ := strings.Cut(header.Get("Authorization"), " ")
 	sent := sha256.Sum256([]byte(strings.Trim(key, " ")))

@@ -18,19 +18,19 @@ import (
 )
 
 const (
-	// maxAnswer bounds what is read of an answer.
+	// maxAnswer is the largest accepted answer, in bytes.
 	maxAnswer = 64 << 10
-	// maxLife caps an absurd expires_in; WeChat's is 7200 s.
+	// maxLife limits an implausible expires_in. WeChat's is 7200 seconds.
 	maxLife = 24 * time.Hour
 )
 
-// Source takes tokens from a token server. It is a [wxphone.TokenSource] and a
-// [wxphone.TokenInvalidator], and does not cache: wrap it in
+// Source gets tokens from a token server. It implements [wxphone.TokenSource]
+// and [wxphone.TokenInvalidator]. It does not cache; wrap it in
 // [wxphone.CacheTokens].
 //
-// Make it with [NewSource], and use it from any number of goroutines. There is
-// nothing to close.
-type Source struct { //nolint:recvcheck // Format has a value receiver, so that a copied Source prints no key either
+// Create it with [NewSource]. It is safe for concurrent use by multiple
+// goroutines and does not need to be closed.
+type Source struct { //nolint:recvcheck // Format has a value receiver, so that a copied Source prints no key
 	settings *settings // nil in a Source that NewSource did not make
 }
 
@@ -39,22 +39,22 @@ var (
 	_ wxphone.TokenInvalidator = (*Source)(nil)
 )
 
-// settings keep the key behind a second pointer: where fmt does not call Format,
-// as for an unexported field, it follows one pointer under a verb that does not
-// suit the type.
+// settings holds the key through a second pointer. Where fmt does not call
+// Format, as for an unexported field, it follows one pointer for a verb that
+// does not match the type.
 type settings struct {
 	url, path string
 	key       *string
 	http      *http.Client
 }
 
-// Option changes how a [Source] works.
+// Option configures a [Source].
 type Option func(*settings) error
 
-// WithHTTPClient sends requests through c, say one that trusts the token
+// WithHTTPClient sends requests through c, for example to trust the token
 // server's own certificate authority. The Source uses a shallow copy of c that
-// does not follow redirects; timeouts are c's. Without this option a request
-// ends after 15 seconds, or before with its context.
+// does not follow redirects. The timeouts are those of c. Without this option,
+// a request ends after 15 seconds, or earlier with its context.
 func WithHTTPClient(c *http.Client) Option {
 	return func(s *settings) error {
 		if c == nil {
@@ -67,12 +67,12 @@ func WithHTTPClient(c *http.Client) Option {
 	}
 }
 
-// NewSource returns a Source that asks the handler at url, with its key. The
-// url is a scheme, a host and a path. Use https: over http, the key and the
-// token can be read on the way.
+// NewSource returns a Source that gets tokens from the handler at url with its
+// key. The url consists of a scheme, a host and a path. Use https: over http,
+// the key and the token can be read on the network.
 //
-// NewSource sends nothing. An argument that cannot be right is reported as
-// [wxphone.ErrInvalidArgument].
+// NewSource makes no requests. It returns an error that matches
+// [wxphone.ErrInvalidArgument] if an argument or option is not valid.
 func NewSource(url, key string, opts ...Option) (*Source, error) {
 	path, err := checkURL(url)
 	if err != nil {
@@ -93,8 +93,8 @@ func NewSource(url, key string, opts ...Option) (*Source, error) {
 	return &Source{s}, nil
 }
 
-// checkURL returns the path of a URL. Its error quotes nothing of it, because
-// it may hold a password.
+// checkURL returns the path of a URL. The error does not quote the URL, which
+// may contain a password.
 func checkURL(raw string) (path string, err error) {
 	if _, err := transport.ParseBaseURL(raw); err != nil {
 		return "", fmt.Errorf("%w: url: %w", wxphone.ErrInvalidArgument, err)
@@ -106,7 +106,7 @@ func checkURL(raw string) (path string, err error) {
 	return u.Path, nil
 }
 
-// Format implements [fmt.Formatter]: every verb prints the URL and no key.
+// Format implements [fmt.Formatter]. Every verb prints the URL and no key.
 func (s Source) Format(f fmt.State, _ rune) {
 	text := "tokenhttp.Source"
 	if s.settings != nil {
@@ -115,11 +115,11 @@ func (s Source) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, text)
 }
 
-// Token implements [wxphone.TokenSource]: it returns the token server's token.
+// Token implements [wxphone.TokenSource]. It returns the token server's token.
 //
-// A token server that does not answer is a [*net/url.Error], and one that
-// answers anything but a token is an [*AnswerError]. No error holds the key or
-// a token.
+// The error is a [*net/url.Error] if the token server does not answer, and an
+// [*AnswerError] if the answer is not a token. Errors contain no key and no
+// token.
 func (s *Source) Token(ctx context.Context) (wxphone.Token, error) {
 	if err := s.check(ctx); err != nil {
 		return wxphone.Token{}, err
@@ -136,12 +136,12 @@ func (s *Source) Token(ctx context.Context) (wxphone.Token, error) {
 	return got.token(asked), nil
 }
 
-// InvalidateToken implements [wxphone.TokenInvalidator]: it reports to the
-// token server that WeChat refused the token rejected. The server compares, and
-// does nothing if it has replaced that token already.
+// InvalidateToken implements [wxphone.TokenInvalidator]. It reports to the
+// token server that WeChat rejected the token rejected. The server does nothing
+// if it has already replaced that token.
 //
-// Its errors are those of [Source.Token]. The token server's source may be
-// unable to take a report, which is an [errors.ErrUnsupported].
+// The errors are those of [Source.Token]. The error matches
+// [errors.ErrUnsupported] if the token server's source does not accept reports.
 func (s *Source) InvalidateToken(ctx context.Context, rejected string) error {
 	if err := s.check(ctx); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (s *Source) InvalidateToken(ctx context.Context, rejected string) error {
 	return nil
 }
 
-// check refuses a Source and a context that would panic further down.
+// check rejects a Source or context that would cause a panic later.
 func (s *Source) check(ctx context.Context) error {
 	switch {
 	case s == nil || s.settings == nil:
@@ -171,8 +171,9 @@ func (s *Source) check(ctx context.Context) error {
 	return nil
 }
 
-// exchange returns the status and the body of an answer. A body that is too
-// long is none. secrets is what no error may tell, beside the key.
+// exchange returns the status and the body of an answer. The body is nil if it
+// is too long. secrets are the values, besides the key, that no error may
+// contain.
 func (s *settings) exchange(ctx context.Context, method string, body []byte, secrets ...string) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, s.url, bytes.NewReader(body))
 	if err != nil {
@@ -198,8 +199,8 @@ func (s *settings) exchange(ctx context.Context, method string, body []byte, sec
 	return resp.StatusCode, got, nil
 }
 
-// networkError makes net/http's error anew, without what a transport may have
-// put into its text.
+// networkError rebuilds net/http's error without text that a transport may have
+// added.
 func (s *settings) networkError(method string, err error, secrets []string) error {
 	var given *url.Error
 	if errors.As(err, &given) {
@@ -209,15 +210,15 @@ func (s *settings) networkError(method string, err error, secrets []string) erro
 		&url.Error{Op: method, URL: s.url, Err: redact.NetworkError(err, append(secrets, *s.key))})
 }
 
-// tokenAnswer is a token as a Source reads it.
+// tokenAnswer is a token as a Source decodes it.
 type tokenAnswer struct {
 	AccessToken wire.Text `json:"access_token"`
 	ExpiresIn   wire.Int  `json:"expires_in"`
 }
 
-// token counts the life from before the request, so that a slow answer does not
-// make the token look younger than it is. Without a usable expires_in, or with
-// one that the answer outlasted, the expiry is unknown.
+// token measures the lifetime from before the request, so that a slow answer
+// does not make the token appear younger than it is. The expiry is unknown if
+// expires_in is not usable or has passed before the answer arrived.
 func (a *tokenAnswer) token(asked time.Time) wxphone.Token {
 	t := wxphone.Token{AccessToken: string(a.AccessToken)}
 	if seconds := a.ExpiresIn.Value; seconds > 0 {
@@ -229,6 +230,6 @@ func (a *tokenAnswer) token(asked time.Time) wxphone.Token {
 	return t
 }
 
-// decode reads a body that is one JSON object. The error of a decoder would
-// quote it.
+// decode decodes a body that is one JSON object. It returns no error, because a
+// decoder's error would quote the body.
 func decode(body []byte, into any) bool { return json.Unmarshal(body, into) == nil }
