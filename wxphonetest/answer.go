@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// outcome is the part that nearly all of WeChat's answers start with.
+// outcome is the part that nearly all of WeChat's answers have in common.
 type outcome struct {
 	ErrCode int    `json:"errcode"`
 	ErrMsg  string `json:"errmsg"`
@@ -20,9 +20,8 @@ type outcome struct {
 
 var success = outcome{ErrMsg: "ok"}
 
-// failure returns the answer of endpoint for errcode, in WeChat's words if
-// errmsg is empty. WeChat ends every errmsg with the request's id, and so does
-// this.
+// failure returns the answer of endpoint for errcode, with WeChat's text if
+// errmsg is empty. Like WeChat, it adds the request's id to the errmsg.
 func failure(endpoint string, errcode int, errmsg string, now time.Time) outcome {
 	if errmsg == "" {
 		errmsg = messageOf(endpoint, errcode)
@@ -36,8 +35,8 @@ func failure(endpoint string, errcode int, errmsg string, now time.Time) outcome
 	return outcome{ErrCode: errcode, ErrMsg: errmsg}
 }
 
-// isLogin tells the APIs under /sns/, which write their answers in a way of
-// their own.
+// isLogin reports whether endpoint is one of the APIs under /sns/, which format
+// their answers differently.
 func isLogin(endpoint string) bool { return strings.HasPrefix(endpoint, "/sns/") }
 
 // newRID returns a request id, which starts with the time of the request.
@@ -47,7 +46,7 @@ func newRID(now time.Time) string {
 	return fmt.Sprintf("%08x-%08x-%08x", now.Unix()&0xffffffff, b[:4], b[4:])
 }
 
-// messages are WeChat's texts; they change now and then, so tests should go by
+// messages are WeChat's texts. They change occasionally, so tests should use
 // the errcode.
 var messages = map[int]string{
 	-1:    "system error",
@@ -118,14 +117,14 @@ func messageOf(endpoint string, errcode int) string {
 		text = "error " + strconv.Itoa(errcode)
 	}
 	if errcode == 47001 || endpoint == pathPhoneNumber && isAboutCode(errcode) {
-		// The hint names a place in WeChat's logs, so it is new each time.
+		// The hint refers to WeChat's logs, so it is different each time.
 		text += " hint: [" + alphanumeric(6) + "-" + alphanumeric(5) + "]"
 	}
 	return text
 }
 
-// isAboutCode tells the errcodes that come from the phone API itself and not
-// from the gates before it.
+// isAboutCode reports whether errcode comes from the phone number API itself
+// and not from the checks before it.
 func isAboutCode(errcode int) bool { return errcode == 40029 || errcode == 40013 }
 
 // reply is an HTTP answer before it is written.
@@ -133,11 +132,11 @@ type reply struct {
 	status      int
 	contentType string
 	body        []byte
-	header      http.Header // of API security, or nil
-	plaintext   []byte      // of a body that API security has encrypted
+	header      http.Header // headers of API security, or nil
+	plaintext   []byte      // the plaintext of an encrypted body, or nil
 }
 
-// text is the answer as a reader wants it.
+// text returns the answer in plaintext.
 func (a reply) text() []byte {
 	if a.plaintext != nil {
 		return a.plaintext
@@ -154,11 +153,11 @@ func (a reply) write(w http.ResponseWriter) {
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
-	// Whoever does not wait for the answer has no use for the error either.
+	// A caller that does not wait for the answer does not need the error.
 	_, _ = w.Write(a.body)
 }
 
-// encode returns v as WeChat writes JSON: UTF-8, without HTML escapes.
+// encode returns v in WeChat's JSON format: UTF-8, without HTML escapes.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -169,17 +168,17 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// encodeAnswer returns v as the API at endpoint writes it.
+// encodeAnswer returns v in the JSON format of the API at endpoint.
 func encodeAnswer(endpoint string, v any) []byte {
 	b := mustEncode(v)
 	if isLogin(endpoint) {
-		// A slash of a session_key. Outside of texts JSON has none.
+		// The slashes of a session_key. JSON has none outside of strings.
 		b = bytes.ReplaceAll(b, []byte{'/'}, []byte(`\/`))
 	}
 	return b
 }
 
-// mustEncode is encode for this package's own answers, which always encode.
+// mustEncode is encode for values of this package, for which it cannot fail.
 func mustEncode(v any) []byte {
 	b, err := encode(v)
 	if err != nil {

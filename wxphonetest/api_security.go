@@ -22,14 +22,14 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// WithAPISecurity switches API security on for the server's mini-program:
-// getuserphonenumber and checkencryptedmsg take only encrypted and signed
-// calls, and answer in kind. The APIs about quotas and rids take both kinds.
-// What goes wrong before a call is decrypted, a
-// refused access_token included, is answered in the clear, as WeChat does.
+// WithAPISecurity enables API security for the server's mini-program:
+// getuserphonenumber and checkencryptedmsg accept only encrypted and signed
+// calls, and their answers are encrypted and signed. The APIs for quotas and
+// rids accept both kinds of calls. As in WeChat, failures before a call is
+// decrypted, such as a rejected access_token, are answered without encryption.
 //
 // [Server.NewClient] then returns clients with [Server.APISecurity]. For a
-// client without it, which WeChat refuses, use [wxphone.New] with
+// client without it, which the server rejects, use [wxphone.New] with
 // [Server.HTTPClient].
 func WithAPISecurity() Option {
 	return func(o *options) error {
@@ -44,14 +44,14 @@ var (
 		pathPhoneNumber: true, pathCheckEncryptedMsg: true,
 		pathGetQuota: true, pathClearOne: true, pathClearQuota: true, pathGetRID: true,
 	}
-	// plainToo are those that take plain calls all the same: clients of API
-	// security seldom sign them.
+	// plainToo are those that also accept plain calls, because clients that use
+	// API security seldom sign them.
 	plainToo = map[string]bool{pathGetQuota: true, pathClearOne: true, pathClearQuota: true, pathGetRID: true}
 )
 
 const (
 	headerAppID = "Wechatmp-Appid"
-	// Clients of other languages look for exactly this spelling, which is not
+	// Clients in other languages look for this exact spelling, which is not
 	// Go's canonical one.
 	headerTimestamp = "Wechatmp-TimeStamp"
 	headerSerial    = "Wechatmp-Serial"
@@ -60,19 +60,20 @@ const (
 
 	gcmNonce = 12
 	gcmTag   = 16
-	// clockSkew is how far from WeChat's time a call may be signed.
+	// clockSkew is the accepted difference between the time of a call's
+	// signature and the server's time.
 	clockSkew = 5 * time.Minute
 )
 
-// platformKey is one of WeChat's own key pairs, with its certificate and its
-// number in the console.
+// platformKey is one of WeChat's key pairs, with its certificate and its number
+// in the console.
 type platformKey struct {
 	serial      string
 	private     *rsa.PrivateKey
 	certificate *x509.Certificate
 }
 
-// RSA keys take long to make, so all Servers of a process share them.
+// RSA keys are slow to generate, so all Servers of a process share them.
 var (
 	developerKey = sync.OnceValue(newRSAKey)
 
@@ -100,7 +101,7 @@ func platformKeyAt(i int) *platformKey {
 
 func newPlatformKey() *platformKey {
 	private := newRSAKey()
-	// The dates are wide because a testing/synctest bubble begins in 2000.
+	// The validity is long because a testing/synctest bubble starts in 2000.
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		NotBefore:    time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC),
@@ -117,7 +118,8 @@ func newPlatformKey() *platformKey {
 	return &platformKey{consoleNumber(), private, certificate}
 }
 
-// consoleNumber returns a number as the console gives keys and certificates.
+// consoleNumber returns a number like those of keys and certificates in the
+// console.
 func consoleNumber() string {
 	raw := make([]byte, 16)
 	random(raw)
@@ -147,10 +149,10 @@ func newSecurity() *security {
 	return &security{sn: consoleNumber(), key: base64.StdEncoding.EncodeToString(key), aead: aead}
 }
 
-// APISecurity returns what a client of this server needs, with WeChat's
-// current certificate alone. So after [Server.RotateCertificate] a value from
-// before has only the old one and a value from after only the new one. It
-// panics unless the server was made [WithAPISecurity].
+// APISecurity returns the configuration for a client of this server, with only
+// WeChat's current certificate. After [Server.RotateCertificate], an earlier
+// result therefore has only the old certificate, and a new result has only the
+// new one. It panics unless the server was made with [WithAPISecurity].
 func (s *Server) APISecurity() wxphone.APISecurity {
 	s.mustBeSecured("APISecurity")
 	current, _ := s.platformKeys()
@@ -162,9 +164,9 @@ func (s *Server) APISecurity() wxphone.APISecurity {
 	}
 }
 
-// RotateCertificate begins a change of WeChat's certificate: from now on
-// answers are signed with a new one, and with the one before as "-Deprecated".
-// It panics unless the server was made [WithAPISecurity].
+// RotateCertificate starts a change of WeChat's certificate: from now on,
+// answers are signed with a new certificate and, as "-Deprecated", with the
+// previous one. It panics unless the server was made with [WithAPISecurity].
 func (s *Server) RotateCertificate() {
 	s.mustBeSecured("RotateCertificate")
 	s.mu.Lock()
@@ -178,8 +180,8 @@ func (s *Server) mustBeSecured(method string) {
 	}
 }
 
-// platformKeys returns the key that signs, and the one before it, if there is
-// one.
+// platformKeys returns the key that signs and the previous one, which may be
+// nil.
 func (s *Server) platformKeys() (current, former *platformKey) {
 	s.mu.Lock()
 	rotations := s.security.rotations
@@ -190,7 +192,7 @@ func (s *Server) platformKeys() (current, former *platformKey) {
 	return platformKeyAt(rotations), former
 }
 
-// urlPath is the request's URL as the signature has it.
+// urlPath returns the request's URL as it appears in the signed text.
 func urlPath(r *http.Request) string {
 	if r.TLS != nil {
 		return "https://" + r.Host + r.URL.Path
@@ -208,8 +210,8 @@ func (b *sealedBody) read(body []byte) bool {
 	return json.Unmarshal(body, b) == nil && len(b.IV) == gcmNonce && len(b.AuthTag) == gcmTag
 }
 
-// unseal replaces the body of a call by its plaintext where API security is
-// on. The answer is nil if the call may go on.
+// unseal replaces the body of a sealed call with its plaintext. It returns nil
+// if the call may continue, and otherwise the answer.
 func (s *Server) unseal(c *call, r *http.Request) any {
 	sealed := r.Header.Get(headerSignature) != "" || new(sealedBody).read(c.body)
 	switch {
@@ -232,8 +234,8 @@ func (s *Server) unseal(c *call, r *http.Request) any {
 
 var appIDForm = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
 
-// timestampOf returns the timestamp of a call. Go's canonical spelling is what
-// comes off a connection, WeChat's what a caller of ServeHTTP may hand over.
+// timestampOf returns the timestamp of a call. A connection delivers Go's
+// canonical spelling; a caller of ServeHTTP may use WeChat's.
 func timestampOf(header http.Header) string {
 	if values := header[headerTimestamp]; len(values) > 0 {
 		return values[0]
@@ -276,7 +278,7 @@ func (s *Server) checkSigned(c *call, r *http.Request) any {
 	return nil
 }
 
-// decrypt is for a call whose signature is sound.
+// decrypt decrypts a call whose signature is valid.
 func (s *Server) decrypt(c *call, r *http.Request) any {
 	var sealed sealedBody
 	if !sealed.read(c.body) {
@@ -312,8 +314,8 @@ func (s *Server) decrypt(c *call, r *http.Request) any {
 	return nil
 }
 
-// seal encrypts and signs the answer to a call, for the appid of the call: a
-// platform's mini-programs share the server's keys.
+// seal encrypts and signs the answer to a call for the appid of the call,
+// because a platform's mini-programs share the server's keys.
 func (s *Server) seal(a reply, r *http.Request) reply {
 	appID := r.Header.Get(headerAppID)
 	urlpath, timestamp := urlPath(r), strconv.FormatInt(time.Now().Unix(), 10)
@@ -334,7 +336,7 @@ func (s *Server) seal(a reply, r *http.Request) reply {
 
 	a.header = make(http.Header)
 	a.header.Set(headerAppID, appID)
-	a.header[headerTimestamp] = []string{timestamp} // Set would spell it otherwise
+	a.header[headerTimestamp] = []string{timestamp} // Set would change the spelling
 	current, former := s.platformKeys()
 	current.sign(a, "", signedDigest(urlpath, appID, timestamp, a.body))
 	if former != nil {
@@ -343,8 +345,8 @@ func (s *Server) seal(a reply, r *http.Request) reply {
 	return a
 }
 
-// sealFault encrypts and signs the answer of [Server.FailNext] where the
-// proper answer would have been.
+// sealFault encrypts and signs the answer of [Server.FailNext] if the regular
+// answer would be.
 func (s *Server) sealFault(f *fault, a reply, r *http.Request) reply {
 	if s.security == nil || !f.sealed || !securedPaths[r.URL.Path] || r.Header.Get(headerSignature) == "" {
 		return a
@@ -352,7 +354,7 @@ func (s *Server) sealFault(f *fault, a reply, r *http.Request) reply {
 	return s.seal(a, r)
 }
 
-// comesInTheClear tells the errcodes that say that a call could not be
+// comesInTheClear reports whether errcode means that a call could not be
 // decrypted.
 func comesInTheClear(errcode int) bool { return 40230 <= errcode && errcode <= 40240 }
 

@@ -11,16 +11,16 @@ import (
 
 const pathGetOpenData = "/wxa/getopendata"
 
-// cloudID stands for one user's phone number.
+// cloudID is an issued cloudID for one user's phone number.
 type cloudID struct {
 	expiresAt time.Time
 	openID    string
 	phone     wirePhone
 }
 
-// IssueCloudID returns the cloudID that the mini-program of the user with this
-// openid gets when the user shares p. It works for five minutes, more than
-// once. p gets a watermark as in [Server.IssueCode].
+// IssueCloudID returns the cloudID that the mini-program of the user openid
+// gets when the user shares p. It can be used more than once for five minutes.
+// If p has no watermark, it gets one as in [Server.IssueCode].
 func (s *Server) IssueCloudID(openid string, p wxphone.PhoneInfo) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,8 +32,8 @@ func (s *Server) IssueCloudID(openid string, p wxphone.PhoneInfo) string {
 	return id
 }
 
-// openData is what one cloudID stands for, or why it stands for nothing. The
-// answer's own errcode says nothing about that.
+// openData is the result for one cloudID. The errcode of the whole answer does
+// not depend on it.
 type openData struct {
 	CloudID string     `json:"cloudID"`
 	Data    *wirePhone `json:"data,omitempty"`
@@ -64,7 +64,7 @@ func (s *Server) serveGetOpenData(c *call) any {
 	for _, id := range body.CloudIDs {
 		opened := s.openData(c, id, openid)
 		if opened.ErrCode != 0 {
-			// The call as a whole is no failure.
+			// The call as a whole succeeds.
 			c.reason = fmt.Sprintf("the cloudID %s: %s (%d)", id, opened.ErrMsg, opened.ErrCode)
 		}
 		data := mustEncode(opened)

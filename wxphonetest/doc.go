@@ -1,8 +1,8 @@
 // Package wxphonetest is a fake of the WeChat API for tests of code that uses
 // package wxphone.
 //
-// Most tests make a [Server], take a client from it, issue the code that a tap
-// on the button would have given, and hand it to the code under test:
+// Most tests create a [Server], get a client from it, issue the code that a tap
+// on the button would have returned, and pass it to the code under test:
 //
 //	func TestBindPhone(t *testing.T) {
 //		wechat := wxphonetest.NewServer(t)
@@ -19,32 +19,32 @@
 //		}
 //	}
 //
-// # What it does
+// # Behaviour
 //
-// The server keeps WeChat's rules: codes work once and for five minutes,
-// access_tokens expire and replace each other, quotas run out, a body without
-// Content-Length is turned away. quota/get and rid/get tell what the server
-// counted and answered. Failures are made on purpose with
-// [Server.FailNext], [Server.RespondNext], [Server.DropNext],
-// [Server.LoseNext], [Server.SetLatency] and [Server.RevokeToken].
+// The server follows WeChat's rules: codes work once and for five minutes,
+// access_tokens expire and replace each other, quotas run out, and a body
+// without Content-Length is rejected. quota/get and rid/get return what the
+// server counted and answered. Tests cause failures with [Server.FailNext],
+// [Server.RespondNext], [Server.DropNext], [Server.LoseNext],
+// [Server.SetLatency] and [Server.RevokeToken].
 //
 // A request that no working program would send (a wrong method, a body that is
-// not JSON, a missing access_token) fails the test as well as the call,
-// because such a mistake is easy to overlook behind an errcode. Switch that off
-// with [AllowMalformed]. A refused code or secret is left to the test to judge.
-// HEAD / is a look whether the host is up, and counts as no request.
+// not JSON, a missing access_token) fails the test as well as the call, because
+// the errcode alone is easy to miss. [AllowMalformed] disables that. A rejected
+// code or secret does not fail the test. HEAD / is a health check and does not
+// count as a request.
 //
-// # Why it refused
+// # Why a request was rejected
 //
 // [Server.Exchanges] returns the last 1,000 requests, each with the reason why
-// the server refused it: "this code was redeemed 12 s ago; a code works once".
-// [WithObserver] shows them as they come. A program that is no test begins with
-// [Start], hears of malformed requests through [WithLogger], and begins anew with
-// [Server.Reset].
+// the server rejected it, such as "this code was redeemed 12 s ago; a code
+// works once". [WithObserver] reports them as they arrive. A program that is
+// not a test uses [Start], logs malformed requests with [WithLogger], and
+// returns to the initial state with [Server.Reset].
 //
 // # Time
 //
-// The server reads the clock with time.Now and waits on timers only, and
-// [Server.HTTPClient] calls it without a socket or a goroutine. So in a
-// testing/synctest bubble the five minutes of a code pass at once.
+// The server reads the clock only with time.Now and waits only on timers, and
+// [Server.HTTPClient] calls it without a socket or a goroutine. In a
+// testing/synctest bubble, the five minutes of a code therefore pass at once.
 package wxphonetest

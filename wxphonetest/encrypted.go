@@ -15,15 +15,16 @@ import (
 
 const pathCheckEncryptedMsg = "/wxa/business/checkencryptedmsg"
 
-// encryptedMemory is how long checkencryptedmsg knows what WeChat made.
+// encryptedMemory is how long checkencryptedmsg knows data that WeChat
+// encrypted.
 const encryptedMemory = 3 * 24 * time.Hour
 
 // Encrypt returns the encryptedData and iv that the button of the legacy flow
-// hands to the mini-program when the user shares p. They are for the
-// session_key that the user has now; a user without one gets one.
+// returns to the mini-program when the user shares p. They are encrypted with
+// the user's current session_key. A user without one gets one.
 //
-// checkencryptedmsg knows the data for three days. p gets a watermark as in
-// [Server.IssueCode].
+// checkencryptedmsg knows the data for three days. If p has no watermark, it
+// gets one as in [Server.IssueCode].
 func (s *Server) Encrypt(openid string, p wxphone.PhoneInfo) (encryptedData, iv string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,12 +34,12 @@ func (s *Server) Encrypt(openid string, p wxphone.PhoneInfo) (encryptedData, iv 
 	return encryptedData, iv
 }
 
-// Seal encrypts any payload as WeChat encrypts for the legacy flow. It stands
-// for someone who got hold of a session_key: no server knows the result.
+// Seal encrypts payload in the format of the legacy flow. It is like an
+// attacker who has a session_key: no server knows the result.
 //
-// A []byte or a string is encrypted as it is, anything else as JSON. Seal
-// panics on a key that is not base64 of 16 bytes and on a payload that has no
-// JSON form.
+// A []byte or string is encrypted unchanged, any other value as JSON. Seal
+// panics if key is not base64 of 16 bytes, or if payload cannot be encoded as
+// JSON.
 func Seal(key wxphone.SessionKey, payload any) (encryptedData, iv string) {
 	secret, err := base64.StdEncoding.DecodeString(string(key))
 	if err != nil || len(secret) != 16 {
@@ -75,7 +76,8 @@ func pad(text []byte, blockSize int) []byte {
 	return append(bytes.Clone(text), bytes.Repeat([]byte{byte(n)}, n)...) //nolint:gosec // n is 1 to 16
 }
 
-// digest is how checkencryptedmsg names a piece of data: by its base64 text.
+// digest returns the hash by which checkencryptedmsg identifies data, which is
+// that of its base64 text.
 func digest(encryptedData string) string {
 	sum := sha256.Sum256([]byte(encryptedData))
 	return hex.EncodeToString(sum[:])
@@ -93,7 +95,7 @@ func (s *Server) serveCheckEncryptedMsg(c *call) any {
 	}
 	type check struct {
 		outcome
-		// WeChat spells it so.
+		// WeChat's spelling.
 		Valid      bool  `json:"vaild"`
 		CreateTime int64 `json:"create_time"`
 	}

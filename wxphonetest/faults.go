@@ -9,21 +9,22 @@ import (
 	"time"
 )
 
-// fault is what happens to a request instead of its proper answer.
+// fault is what happens to a request instead of its regular answer.
 type fault struct {
-	// left is how many requests it is for. Below zero it stays.
+	// left is the number of requests that the fault applies to. A negative
+	// number means no limit.
 	left int
-	// processes is whether the request takes effect all the same.
+	// processes reports whether the request takes effect.
 	processes bool
-	// sealed is whether API security applies to the answer.
+	// sealed reports whether API security applies to the answer.
 	sealed bool
-	// what it does, in words for people.
+	// what describes the fault in words.
 	what string
-	// answer is nil where the connection is cut.
+	// answer is nil if the connection is cut.
 	answer func(endpoint string) reply
 }
 
-// reason says for the journal what became of c.
+// reason returns the reason for c in the journal.
 func (f *fault) reason(c *call) string {
 	text := "a fault was set: " + f.what
 	if c.reason != "" {
@@ -33,19 +34,20 @@ func (f *fault) reason(c *call) string {
 }
 
 // FailNext makes the next times requests to endpoint fail with errcode. The
-// requests take no effect: a code stays unused.
+// requests take no effect: a code remains unused.
 //
-// An empty errmsg stands for a text such as WeChat's. A rid is added to an
+// If errmsg is empty, the answer has a text like WeChat's. A rid is added to an
 // errmsg that has none.
 //
-// Under [WithAPISecurity] the answer to a signed call is encrypted and signed,
+// Under [WithAPISecurity], the answer to a signed call is encrypted and signed,
 // unless errcode is one of 40230 to 40240.
 //
-// endpoint is the path of the API with its slash, as in
-// "/wxa/business/getuserphonenumber". Faults of one endpoint come in the order
-// in which they were asked for. Below zero, times means until the next call of
-// FailNext, RespondNext, DropNext or LoseNext for this endpoint; zero adds no
-// fault and so only ends that. The same goes for those methods.
+// endpoint is the path of the API with a leading slash, such as
+// "/wxa/business/getuserphonenumber". Faults of an endpoint apply in the order
+// in which they were added. A negative times means all requests until the next
+// call of FailNext, RespondNext, DropNext or LoseNext for this endpoint. A
+// times of zero adds no fault, but ends such a fault. The same applies to those
+// methods.
 func (s *Server) FailNext(endpoint string, errcode int, errmsg string, times int) {
 	answer := func(endpoint string) reply {
 		body := encodeAnswer(endpoint, failure(endpoint, errcode, errmsg, time.Now()))
@@ -55,9 +57,9 @@ func (s *Server) FailNext(endpoint string, errcode int, errmsg string, times int
 	s.addFault(endpoint, &fault{left: times, sealed: !comesInTheClear(errcode), what: what, answer: answer})
 }
 
-// RespondNext answers the next times requests to endpoint with an HTTP status
-// and a body just as given, never encrypted or signed. The requests take no
-// effect.
+// RespondNext answers the next times requests to endpoint with the given HTTP
+// status and body, never encrypted or signed. The requests take no effect. It
+// panics if status is not from 200 to 599.
 func (s *Server) RespondNext(endpoint string, status int, body string, times int) {
 	if status < 200 || status > 599 {
 		panic(fmt.Sprintf("wxphonetest: RespondNext: %d is not the HTTP status of an answer", status))
@@ -68,24 +70,25 @@ func (s *Server) RespondNext(endpoint string, status int, body string, times int
 	s.addFault(endpoint, &fault{left: times, what: fmt.Sprintf("RespondNext answers HTTP %d", status), answer: answer})
 }
 
-// DropNext cuts the connection on the next times requests to endpoint, after
-// they were read but before they take effect: a code stays unused.
+// DropNext cuts the connection of the next times requests to endpoint after
+// they were read, but before they take effect: a code remains unused.
 //
-// Over a real connection that was used before, net/http repeats a GET by itself
-// and so may hide one such cut.
+// On a real connection that was used before, net/http repeats a GET itself and
+// may hide one such cut.
 func (s *Server) DropNext(endpoint string, times int) {
 	s.addFault(endpoint, &fault{left: times, what: "DropNext cut the connection before the request took effect"})
 }
 
-// LoseNext lets the next times requests to endpoint take effect but cuts the
-// connection before the answer: a code is used up, and the caller cannot know.
-// Under [Server.SetLatency] they take effect at once and the cut comes later.
+// LoseNext lets the next times requests to endpoint take effect, but cuts the
+// connection before the answer: a code is used up, and the caller does not
+// learn of it. Under [Server.SetLatency] the requests take effect at once and
+// the connection is cut after the delay.
 func (s *Server) LoseNext(endpoint string, times int) {
 	s.addFault(endpoint, &fault{left: times, processes: true, what: "LoseNext cut the connection after the request was served"})
 }
 
-// SetLatency delays every request to endpoint by d; zero ends that. A request
-// whose caller gives up during the delay takes no effect.
+// SetLatency delays every request to endpoint by d. Zero removes the delay. A
+// request whose caller gives up during the delay takes no effect.
 func (s *Server) SetLatency(endpoint string, d time.Duration) {
 	mustBePath(endpoint)
 	s.mu.Lock()
@@ -94,8 +97,8 @@ func (s *Server) SetLatency(endpoint string, d time.Duration) {
 	s.requests[endpoint] += 0
 }
 
-// Requests returns how many requests have come in at endpoint, the failed and
-// the dropped ones included.
+// Requests returns the number of requests to endpoint, including failed and
+// dropped ones.
 func (s *Server) Requests(endpoint string) int {
 	mustBePath(endpoint)
 	s.mu.Lock()
@@ -103,8 +106,8 @@ func (s *Server) Requests(endpoint string) int {
 	return s.requests[endpoint]
 }
 
-// TokenFetches returns how many requests have come in at stable_token and at
-// the classic token API together.
+// TokenFetches returns the number of requests to stable_token and to the
+// classic token API together.
 func (s *Server) TokenFetches() int {
 	return s.Requests(pathStableToken) + s.Requests(pathClassicToken)
 }
@@ -113,7 +116,7 @@ func (s *Server) addFault(endpoint string, f *fault) {
 	mustBePath(endpoint)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.requests[endpoint] += 0 // reportMisspelt looks at what was named
+	s.requests[endpoint] += 0 // reportMisspelt checks the endpoints in this map
 	queue := s.faults[endpoint]
 	if n := len(queue); n > 0 && queue[n-1].left < 0 {
 		queue = queue[:n-1]
@@ -124,7 +127,7 @@ func (s *Server) addFault(endpoint string, f *fault) {
 	s.faults[endpoint] = queue
 }
 
-// arrive counts a request and says what is to happen to it.
+// arrive counts a request and returns its fault, if any, and its delay.
 func (s *Server) arrive(endpoint string) (*fault, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,8 +147,8 @@ func (s *Server) arrive(endpoint string) (*fault, time.Duration) {
 	return f, s.latency[endpoint]
 }
 
-// reportMisspelt fails a test that named an endpoint in vain: its fault was
-// never met, so the test has shown nothing.
+// reportMisspelt fails a test that set a fault for an endpoint that is no API
+// and got no request, because the fault had no effect.
 func (s *Server) reportMisspelt() {
 	if s.allowMalformed {
 		return
@@ -153,7 +156,7 @@ func (s *Server) reportMisspelt() {
 	for _, endpoint := range s.namedInVain() {
 		s.reporter.warn("wxphonetest: a fault was set for an endpoint that is no API of this server and got no request",
 			slog.String("endpoint", endpoint))
-		s.reporter.errorf("wxphonetest: a fault was set for %q, which is no API of this server and got no request; is it misspelt?", endpoint)
+		s.reporter.errorf("wxphonetest: a fault was set for %q, which is no API of this server and got no request; check its spelling", endpoint)
 	}
 }
 
@@ -168,15 +171,15 @@ func (s *Server) namedInVain() (endpoints []string) {
 	return endpoints
 }
 
-// mustBePath stops a test that would otherwise wait in vain for an effect.
+// mustBePath panics if endpoint is not a path, because it would have no effect.
 func mustBePath(endpoint string) {
 	if !strings.HasPrefix(endpoint, "/") {
 		panic(fmt.Sprintf("wxphonetest: endpoint %q is not a path; write it like %q", endpoint, pathPhoneNumber))
 	}
 }
 
-// contentTypeOf returns the endpoint's own Content-Type for JSON, and the
-// apparent one for a gateway's page.
+// contentTypeOf returns the endpoint's Content-Type for JSON, and a detected
+// one for any other body.
 func contentTypeOf(endpoint string, body []byte) string {
 	if len(body) == 0 {
 		return ""

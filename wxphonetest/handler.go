@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// call is one request on its way through a route.
+// call is a request that a route handles.
 type call struct {
 	method, endpoint string
 	rawQuery         string
@@ -22,15 +22,15 @@ type call struct {
 
 	query url.Values
 	body  []byte
-	now   time.Time // when it takes effect
-	// sealed is whether the body came encrypted, as the answer is to be.
+	now   time.Time // the time at which it takes effect
+	// sealed reports whether the body was encrypted, and the answer must be.
 	sealed bool
-	// appID is the account that the access_token is for.
+	// appID is the account of the access_token.
 	appID string
 
-	// reason is why the request is refused, in words for people.
+	// reason describes why the request is rejected.
 	reason string
-	// malformed is whether no working program would have sent it.
+	// malformed reports whether no working program would send the request.
 	malformed bool
 }
 
@@ -49,19 +49,20 @@ func newCall(r *http.Request) *call {
 	return c
 }
 
-// fail refuses the request, with the reason.
+// fail rejects the request for the given reason.
 func (c *call) fail(errcode int, format string, args ...any) outcome {
 	c.reason = fmt.Sprintf(format, args...)
 	return failure(c.endpoint, errcode, "", c.now)
 }
 
-// reject is fail for a request that is malformed.
+// reject is fail for a malformed request.
 func (c *call) reject(errcode int, format string, args ...any) outcome {
 	c.malformed = true
 	return c.fail(errcode, format, args...)
 }
 
-// decode reads the body into v. The answer is nil if that worked.
+// decode decodes the body into v. It returns nil on success and otherwise the
+// answer.
 func (c *call) decode(v any) any {
 	if err := json.Unmarshal(c.body, v); err != nil {
 		return c.reject(47001, "a field of the body has the wrong type: %v", err)
@@ -69,15 +70,16 @@ func (c *call) decode(v any) any {
 	return nil
 }
 
-// maxBody is more than any of these APIs needs.
+// maxBody is the largest accepted body, in bytes, which is more than any of
+// these APIs needs.
 const maxBody = 1 << 20
 
-// ServeHTTP implements [http.Handler]. Where it cuts the connection, as after
+// ServeHTTP implements [http.Handler]. To cut the connection, for example after
 // [Server.DropNext], it panics with [http.ErrAbortHandler], which a real
-// http.Server and the HTTPClient understand.
+// http.Server and the client of [Server.HTTPClient] handle.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead && r.URL.Path == "/" {
-		w.WriteHeader(http.StatusOK) // a look whether the host is up
+		w.WriteHeader(http.StatusOK) // a health check
 		return
 	}
 	c := newCall(r)
@@ -95,7 +97,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case f == nil:
-		answer := s.process(c, r) // says the reason too
+		answer := s.process(c, r) // also sets the reason
 		s.send(w, c, answer, c.reason)
 	case f.answer == nil:
 		s.cut(c, lost.text(), f.reason(c))
@@ -104,13 +106,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// send answers a request.
+// send records and writes an answer.
 func (s *Server) send(w http.ResponseWriter, c *call, answer reply, reason string) {
 	s.record(c, answer.status, answer.text(), reason)
 	answer.write(w)
 }
 
-// cut ends a request without an answer. lost is what would have been one.
+// cut ends a request without an answer. lost is the answer that is not sent.
 func (s *Server) cut(c *call, lost []byte, reason string) {
 	s.record(c, 0, lost, reason)
 	panic(http.ErrAbortHandler)
@@ -138,7 +140,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// process does what a request asks for and returns the answer.
+// process handles a request and returns the answer.
 func (s *Server) process(c *call, r *http.Request) reply {
 	c.now = time.Now()
 	answer := s.dispatch(c, r)
@@ -166,7 +168,7 @@ func (s *Server) dispatch(c *call, r *http.Request) reply {
 
 func (s *Server) answer(c *call, r *http.Request, rt route) any {
 	if rt.serve == nil {
-		return c.reject(40066, "no such API; is the path right?")
+		return c.reject(40066, "no such API; check the path")
 	}
 	if !s.cloudHosting && r.TLS == nil && isWeChatHost(r.Host) {
 		return c.reject(43003, "WeChat takes HTTPS only, except inside cloud hosting (WithCloudHosting)")
@@ -189,7 +191,7 @@ func (s *Server) answer(c *call, r *http.Request, rt route) any {
 		return refusal
 	}
 	if rt.token != noToken {
-		// The others do so when they know the account.
+		// The other APIs do so when they know the account.
 		if refusal := s.takeCall(c); refusal != nil {
 			return refusal
 		}
@@ -211,7 +213,7 @@ func isWeChatHost(host string) bool {
 	return strings.HasSuffix(host, ".weixin.qq.com")
 }
 
-// checkBody returns the refusal of a body that is no JSON object, or nil.
+// checkBody returns nil if the body is a JSON object, and otherwise the answer.
 func checkBody(c *call) any {
 	if len(c.body) == 0 {
 		return c.reject(44002, "the body is empty")

@@ -11,44 +11,44 @@ import (
 )
 
 const (
-	// journalLength is how many exchanges a Server remembers.
+	// journalLength is how many exchanges a Server keeps.
 	journalLength = 1000
-	// maxRecorded is how much of a query, a body or an answer it remembers.
+	// maxRecorded is how many bytes of a query, a body or an answer it keeps.
 	maxRecorded = 8 << 10
 )
 
-// Exchange is one request to a [Server] and what became of it.
+// An Exchange is a request to a [Server] and its result.
 //
-// Query, Body and Answer hold secrets, codes and phone numbers in the clear.
-// They are the fake's own, and a developer who looks for a mistake wants to see
-// them. Of each only the first 8 KiB are kept.
+// Query, Body and Answer contain secrets, codes and phone numbers, which are
+// those of the fake server. Only the first 8 KiB of each are kept.
 type Exchange struct {
-	// Endpoint is the path of the API: "/wxa/business/getuserphonenumber".
+	// Endpoint is the path of the API, such as
+	// "/wxa/business/getuserphonenumber".
 	Endpoint string
 	Method   string
 	// Status is the HTTP status, or 0 if the caller got no answer.
 	Status int
-	// Code is the errcode of the answer, 0 for a success.
+	// Code is the errcode of the answer. It is 0 on success.
 	Code int
-	// Reason says in words why the server refused the request: "this code was
-	// redeemed 12 s ago". After [Server.FailNext] and its like it starts with
-	// "a fault was set". It is empty for a success. Its text is for people and
-	// may change.
+	// Reason describes why the server rejected the request, such as "this code
+	// was redeemed 12 s ago". For the fault of [Server.FailNext] or a similar
+	// method, it starts with "a fault was set". It is empty on success. The
+	// text is not stable.
 	Reason string
-	// Time is when the server was done with the request.
+	// Time is when the server finished the request.
 	Time time.Time
 	// Query is the query of the URL.
 	Query string
-	// Body is the body of the request. Under [WithAPISecurity] it is the
-	// decrypted one, where decryption got that far.
+	// Body is the body of the request. Under [WithAPISecurity] it is decrypted
+	// if the decryption succeeded.
 	Body string
-	// Answer is the body of the answer, before it was encrypted. After
-	// [Server.LoseNext] it is the answer that got lost.
+	// Answer is the body of the answer before encryption. After
+	// [Server.LoseNext] it is the answer that was lost.
 	Answer string
 }
 
-// Exchanges returns the last 1,000 requests that the server is done with, the
-// oldest first. A request is among them before its answer is sent.
+// Exchanges returns the last 1,000 finished requests, the oldest first. A
+// request is included before its answer is sent.
 func (s *Server) Exchanges() []Exchange {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *Server) Exchanges() []Exchange {
 	return exchanges
 }
 
-// entry is an exchange with what rid/get tells of it besides.
+// entry is an exchange with additional values for rid/get.
 type entry struct {
 	Exchange
 	rid, appID string
@@ -67,8 +67,8 @@ type entry struct {
 	clientIP   string
 }
 
-// journal is the last entries. When it is full it is a ring, and next is the
-// oldest.
+// journal holds the last entries. Once full, it is a ring buffer, and next is
+// the index of the oldest.
 type journal struct {
 	entries []entry
 	next    int
@@ -85,8 +85,8 @@ func (j *journal) add(e entry) {
 
 func (j *journal) inOrder() []entry { return slices.Concat(j.entries[j.next:], j.entries[:j.next]) }
 
-// record takes an exchange down and tells the observers. status is 0 where the
-// caller gets no answer.
+// record adds an exchange to the journal and calls the observer. status is 0 if
+// the caller gets no answer.
 func (s *Server) record(c *call, status int, answer []byte, reason string) {
 	errcode, rid := statusOf(answer)
 	e := entry{
@@ -114,7 +114,7 @@ func (s *Server) record(c *call, status int, answer []byte, reason string) {
 	}
 }
 
-// recorded returns text, or its beginning if it is long.
+// recorded returns text, truncated if it is long.
 func recorded(text string) string {
 	if len(text) <= maxRecorded {
 		return text
@@ -142,10 +142,10 @@ func statusOf(answer []byte) (errcode int, rid string) {
 	return errcode, rid
 }
 
-// ago says how long before now something happened: "12 s ago".
+// ago returns the time since then in words, such as "12 s ago".
 func ago(now, then time.Time) string { return span(now.Sub(then)) + " ago" }
 
-// span returns d in words, as exactly as a reader needs it.
+// span returns d in words, with a suitable precision.
 func span(d time.Duration) string {
 	seconds := int(d / time.Second)
 	switch {

@@ -9,9 +9,10 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// MemoryStore is a [wxphone.TokenStore], [wxphone.DuplicateStore] and
-// [wxphone.TokenLocker] in memory, for tests of several Clients that share a
-// token or the results of codes. Its zero value is ready.
+// MemoryStore is an in-memory [wxphone.TokenStore], [wxphone.DuplicateStore] and
+// [wxphone.TokenLocker] for tests of several Clients that share a token or the
+// results of codes. The zero value is ready to use. It is safe for concurrent
+// use by multiple goroutines.
 type MemoryStore struct {
 	mu      sync.Mutex
 	tokens  map[string]wxphone.Token
@@ -26,11 +27,11 @@ type memoryResult struct {
 	until  time.Time
 }
 
-// memoryLock is one taking of a lock: its identity tells it from the next.
+// memoryLock is one acquisition of a lock, identified by its address.
 type memoryLock struct{ until time.Time }
 
-// SetDown makes every method fail with err from now on, or work again if err
-// is nil.
+// SetDown makes every method return err from now on. A nil err makes them work
+// again.
 func (s *MemoryStore) SetDown(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +135,8 @@ func (s *MemoryStore) TryLock(ctx context.Context, key string, ttl time.Duration
 	}, true, nil
 }
 
-// unavailable is why a call fails before it does anything. The caller holds mu.
+// unavailable returns the error of a call that must fail, or nil. The caller
+// must hold mu.
 func (s *MemoryStore) unavailable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -36,8 +36,8 @@ func newOptions(opts []Option) (options, error) {
 // Option configures a [Server].
 type Option func(*options) error
 
-// WithCredentials sets the appid and AppSecret that the server takes. The
-// default is a made-up pair.
+// WithCredentials sets the appid and AppSecret that the server accepts. By
+// default they are fixed fictitious values.
 func WithCredentials(appID, secret string) Option {
 	return func(o *options) error {
 		if appID == "" || secret == "" {
@@ -48,22 +48,23 @@ func WithCredentials(appID, secret string) Option {
 	}
 }
 
-// WithTokenLifetime sets how long an access_token lives, instead of two hours.
+// WithTokenLifetime sets the lifetime of access_tokens. The default is two
+// hours.
 //
-// A lifetime of up to five minutes is wholly inside the span in which
-// stable_token renews: every call then gives another token.
+// stable_token renews a token in its last five minutes. With a lifetime of five
+// minutes or less, every call therefore returns a new token.
 func WithTokenLifetime(d time.Duration) Option {
 	return func(o *options) error {
 		if d < time.Second {
-			return fmt.Errorf("wxphonetest: WithTokenLifetime(%v): expires_in counts whole seconds, from one", d)
+			return fmt.Errorf("wxphonetest: WithTokenLifetime(%v): expires_in is at least one second", d)
 		}
 		o.tokenLifetime = d
 		return nil
 	}
 }
 
-// AllowMalformed stops the server from failing the test, and from logging, when
-// a request is malformed. The caller still gets WeChat's errcode.
+// AllowMalformed prevents malformed requests from failing the test and from
+// being logged. The caller still gets WeChat's errcode.
 func AllowMalformed() Option {
 	return func(o *options) error {
 		o.allowMalformed = true
@@ -71,9 +72,9 @@ func AllowMalformed() Option {
 	}
 }
 
-// WithLogger makes the server warn, through l, about what fails a test of
-// [NewServer]: a malformed request, and a fault that was set for an endpoint
-// that nobody knows.
+// WithLogger logs a warning to l for everything that fails a test of
+// [NewServer]: a malformed request, and a fault that was set for an unknown
+// endpoint.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
@@ -84,10 +85,10 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithObserver calls observe with each [Exchange] when the server is done with
-// it, before the answer is sent, so that a program can show requests as they
-// come. It is called from several goroutines at once, and the request waits for
-// it. It may call the server's methods.
+// WithObserver calls observe with each [Exchange] that the server has finished,
+// before the answer is sent. It is called by multiple goroutines concurrently,
+// and the request waits until it returns. observe may call the server's
+// methods.
 func WithObserver(observe func(Exchange)) Option {
 	return func(o *options) error {
 		if observe == nil {
@@ -98,9 +99,9 @@ func WithObserver(observe func(Exchange)) Option {
 	}
 }
 
-// WithCloudHosting makes the server behave as WeChat does inside its cloud
-// hosting: plain HTTP is taken, and a call without access_token is the
-// service's own. It is the counterpart of [wxphone.WithoutAccessToken].
+// WithCloudHosting makes the server behave like WeChat inside its cloud
+// hosting: it accepts plain HTTP and calls without an access_token. It is the
+// counterpart of [wxphone.WithoutAccessToken].
 func WithCloudHosting() Option {
 	return func(o *options) error {
 		o.cloudHosting = true
@@ -108,8 +109,8 @@ func WithCloudHosting() Option {
 	}
 }
 
-// WithCloudIDObjects makes getopendata send its json field as an object, which
-// WeChat's documentation shows in an example, instead of as a string.
+// WithCloudIDObjects makes getopendata return its json field as an object, as
+// in an example of WeChat's documentation, instead of as a string.
 func WithCloudIDObjects() Option {
 	return func(o *options) error {
 		o.cloudIDObjects = true
@@ -118,7 +119,7 @@ func WithCloudIDObjects() Option {
 }
 
 // WithUnknownDataAsInvalid makes checkencryptedmsg answer with vaild false for
-// data that it does not know, instead of with errcode 1.
+// unknown data, instead of with errcode 1.
 func WithUnknownDataAsInvalid() Option {
 	return func(o *options) error {
 		o.unknownIsFalse = true

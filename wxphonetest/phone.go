@@ -10,10 +10,11 @@ import (
 
 const pathPhoneNumber = "/wxa/business/getuserphonenumber"
 
-// codeLifetime is how long codes, js_codes and cloudIDs live.
+// codeLifetime is the lifetime of codes, js_codes and cloudIDs.
 const codeLifetime = 5 * time.Minute
 
-// wirePhone is a phone number as WeChat writes it, in WeChat's order.
+// wirePhone is a phone number in WeChat's JSON format, with the fields in
+// WeChat's order.
 type wirePhone struct {
 	PhoneNumber     string        `json:"phoneNumber"`
 	PurePhoneNumber string        `json:"purePhoneNumber"`
@@ -26,8 +27,8 @@ type wireWatermark struct {
 	AppID     string `json:"appid"`
 }
 
-// wirePhone returns p for the wire, marked as this app's and of now if it has
-// no watermark.
+// wirePhone returns p in WeChat's format. If p has no watermark, it gets the
+// server's appid and the time now.
 func (s *Server) wirePhone(p wxphone.PhoneInfo, now time.Time) wirePhone {
 	if p.Watermark == (wxphone.Watermark{}) {
 		p.Watermark = wxphone.Watermark{AppID: s.appID, Timestamp: now.Unix()}
@@ -40,10 +41,10 @@ func (s *Server) wirePhone(p wxphone.PhoneInfo, now time.Time) wirePhone {
 	}
 }
 
-// ticket is what makes a code work once and for a while.
+// ticket makes a code work once and for a limited time.
 type ticket struct {
 	expiresAt time.Time
-	usedAt    time.Time // zero if it was not
+	usedAt    time.Time // zero if it was not used
 }
 
 func newTicket(now time.Time) ticket { return ticket{expiresAt: now.Add(codeLifetime)} }
@@ -52,7 +53,7 @@ func (t *ticket) isUsed() bool { return !t.usedAt.IsZero() }
 
 func (t *ticket) isExpired(now time.Time) bool { return !now.Before(t.expiresAt) }
 
-// whyDead says why a used or expired code no longer works.
+// whyDead describes why a used or expired code no longer works.
 func (t *ticket) whyDead(now time.Time) string {
 	if t.isUsed() {
 		return "this code was redeemed " + ago(now, t.usedAt) + "; a code works once"
@@ -60,7 +61,7 @@ func (t *ticket) whyDead(now time.Time) string {
 	return "this code expired " + ago(now, t.expiresAt) + "; a code lives for 5 minutes"
 }
 
-// phoneCode is the code of one tap on the phone number button.
+// phoneCode is the code of a tap on the phone number button.
 type phoneCode struct {
 	ticket
 	appID  string
@@ -71,8 +72,8 @@ type phoneCode struct {
 // CodeOption configures a code of [Server.IssueCode].
 type CodeOption func(*phoneCode)
 
-// ForOpenID says which user tapped. A request that names another openid is then
-// refused; one that names none is not.
+// ForOpenID sets the user who tapped. The server then rejects a request with
+// another openid, but not one without an openid.
 func ForOpenID(openid string) CodeOption {
 	return func(c *phoneCode) { c.openID = openid }
 }
@@ -80,9 +81,9 @@ func ForOpenID(openid string) CodeOption {
 // IssueCode returns the code that the mini-program gets when the user taps the
 // button and agrees to share p. It works once, for five minutes.
 //
-// The answer holds p as it is, so that a missing number or another app's
-// watermark can be tried too. Only if p has no watermark at all does it get the
-// appid of the server, or of [ForApp], and the present time.
+// The answer contains p unchanged, so that a test can also use a missing number
+// or another app's watermark. Only if p has no watermark at all, it gets the
+// appid of the server, or of [ForApp], and the current time.
 func (s *Server) IssueCode(p wxphone.PhoneInfo, opts ...CodeOption) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,11 +125,12 @@ func (s *Server) servePhoneNumber(c *call) any {
 	case issued.appID != c.appID:
 		return c.fail(40013, "this code was made in the mini-program %s; the access_token is for %s", issued.appID, c.appID)
 	case issued.isUsed():
-		// 40163 is for the codes of logins.
+		// Only login codes are answered with 40163.
 		return c.fail(40029, "%s", issued.whyDead(c.now))
 	case issued.openID != "" && body.OpenID != "" && body.OpenID != issued.openID:
-		// Which errcode a foreign openid gets is not documented, nor whether the
-		// code is spent on it. Here it is refused like an unknown one and kept.
+		// WeChat does not document the errcode for another user's openid, or
+		// whether it consumes the code. Here the code is rejected like an
+		// unknown one and kept.
 		return c.fail(40029, "this code is of the openid %q, not of %q", issued.openID, body.OpenID)
 	}
 	issued.usedAt = c.now
@@ -138,7 +140,7 @@ func (s *Server) servePhoneNumber(c *call) any {
 	}{success, issued.phone}
 }
 
-// whyNoPhoneCode says what a code is that no tap on the button gave.
+// whyNoPhoneCode describes a code that is not from the phone number button.
 func (s *Server) whyNoPhoneCode(code string) string {
 	if s.loginCodes[code] != nil {
 		return "this is a login code, from wx.login; this API takes the code of the phone number button"

@@ -15,27 +15,27 @@ const (
 )
 
 const (
-	// defaultPerDay is for the APIs whose limit WeChat does not publish.
+	// defaultPerDay is the limit of APIs for which WeChat publishes none.
 	defaultPerDay = 10_000_000
 
 	clearsPerMonth    = 10
 	clearOnesPerMonth = 50
 )
 
-// dailyLimits has the limits that are known.
+// dailyLimits are the published limits.
 var dailyLimits = map[string]int{
 	pathClassicToken:   classicPerDay,
 	pathStableToken:    stablePerDay,
 	pathComponentToken: 10_000,
 }
 
-// quota counts calls in a span of time.
+// quota counts calls in a period of time.
 type quota struct {
 	span int64
 	used int
 }
 
-// take reports whether the span has a call left, and takes it.
+// take reports whether a call is left in the period, and counts it.
 func (q *quota) take(span int64, limit int) bool {
 	if q.usedIn(span) >= limit {
 		return false
@@ -44,7 +44,8 @@ func (q *quota) take(span int64, limit int) bool {
 	return true
 }
 
-// usedIn returns how many calls the span has had, which it begins if need be.
+// usedIn returns the number of calls in the period. It resets the count if the
+// period is new.
 func (q *quota) usedIn(span int64) int {
 	if q.span != span {
 		*q = quota{span: span}
@@ -54,8 +55,8 @@ func (q *quota) usedIn(span int64) int {
 
 func minuteOf(now time.Time) int64 { return now.Unix() / 60 }
 
-// chinaAhead is how far the clocks in China, where days and months of WeChat's
-// quotas begin at midnight, are ahead of UTC.
+// chinaAhead is the offset of China's time from UTC. The days and months of
+// WeChat's quotas start at midnight in China.
 const chinaAhead = 8 * time.Hour
 
 func dayOf(now time.Time) int64 { return now.Add(chinaAhead).Unix() / (24 * 60 * 60) }
@@ -68,9 +69,9 @@ func monthOf(now time.Time) int64 {
 // usage is an account's use of one API.
 type usage struct{ appID, endpoint string }
 
-// quotaBook is what WeChat counts of days and months.
+// quotaBook holds the counts of days and months.
 type quotaBook struct {
-	limits map[string]int // those of SetDailyLimit
+	limits map[string]int // set by SetDailyLimit
 	days   map[usage]*quota
 	months map[usage]*quota // of the APIs that clear quotas
 }
@@ -93,7 +94,7 @@ func (b *quotaBook) limit(endpoint string) int {
 	return defaultPerDay
 }
 
-// countOf returns the count of one use, new if there is none.
+// countOf returns the count of u, which it creates if needed.
 func countOf(counts map[usage]*quota, u usage) *quota {
 	if counts[u] == nil {
 		counts[u] = new(quota)
@@ -101,12 +102,13 @@ func countOf(counts map[usage]*quota, u usage) *quota {
 	return counts[u]
 }
 
-// SetDailyLimit sets how many calls of endpoint an account has a day. Calls
-// beyond answer 45009 until it is midnight in China or the quota is cleared,
-// which [Server.Reset] does too, with the limit. Calls that were refused for
-// their token, their credentials or a fault do not count.
+// SetDailyLimit sets the number of calls of endpoint that an account may make
+// per day. Further calls are answered with 45009 until midnight in China or
+// until the quota is cleared. [Server.Reset] also clears it and removes the
+// limit. Calls rejected because of their token, their credentials or a fault do
+// not count. SetDailyLimit panics if calls is negative.
 //
-// Without it, the limits are WeChat's published ones, or 10 million.
+// By default, the limits are those that WeChat publishes, or 10 million.
 func (s *Server) SetDailyLimit(endpoint string, calls int) {
 	mustBePath(endpoint)
 	if calls < 0 {
@@ -115,11 +117,11 @@ func (s *Server) SetDailyLimit(endpoint string, calls int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.quotas.limits[endpoint] = calls
-	s.requests[endpoint] += 0 // reportMisspelt looks at what was named
+	s.requests[endpoint] += 0 // reportMisspelt checks the endpoints in this map
 }
 
-// takeCall takes a call out of the account's daily quota. It returns the
-// refusal if there is none left, or nil.
+// takeCall counts a call against the account's daily quota. It returns nil if
+// one was left, and otherwise the answer.
 func (s *Server) takeCall(c *call) any {
 	limit := s.quotas.limit(c.endpoint)
 	if countOf(s.quotas.days, usage{c.appID, c.endpoint}).take(dayOf(c.now), limit) {
@@ -128,7 +130,8 @@ func (s *Server) takeCall(c *call) any {
 	return c.fail(45009, "the limit of %d a day is used up; the next day begins at midnight in China", limit)
 }
 
-// checkQuotaPath returns the refusal of a cgi_path, or nil.
+// checkQuotaPath returns nil if path is valid as a cgi_path, and otherwise the
+// answer.
 func (s *Server) checkQuotaPath(c *call, path string) any {
 	_, known := routes[path]
 	ofPlatform := strings.HasPrefix(path, "/cgi-bin/component/")
@@ -146,7 +149,7 @@ func (s *Server) checkQuotaPath(c *call, path string) any {
 	}
 }
 
-// pathBody is the body of the APIs about the quota of one API.
+// pathBody is the body of the APIs for the quota of one API.
 type pathBody struct {
 	Path string `json:"cgi_path"`
 }
@@ -170,7 +173,7 @@ func (s *Server) serveGetQuota(c *call) any {
 	}
 	limit := s.quotas.limit(body.Path)
 	used := countOf(s.quotas.days, usage{c.appID, body.Path}).usedIn(dayOf(c.now))
-	// A rate that was reported once; the server does not enforce it.
+	// A rate that has been reported for WeChat. The server does not enforce it.
 	rate := rateLimit{CallCount: 300, RefreshSecond: 1}
 	if body.Path == pathStableToken {
 		rate = rateLimit{CallCount: stablePerMinute, RefreshSecond: 60}

@@ -8,7 +8,7 @@ import (
 )
 
 // TB is the part of [testing.TB] that a [Server] uses. *testing.T, *testing.B
-// and *testing.F have it.
+// and *testing.F implement it.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -17,18 +17,18 @@ type TB interface {
 	Logf(format string, args ...any)
 }
 
-// reporter tells a test about mistakes, for as long as the test runs: a TB
-// panics when it is used later. It tells a logger too.
+// reporter reports mistakes to a test while it runs, because a TB panics when
+// it is used later. It also reports them to a logger.
 type reporter struct {
 	log *slog.Logger // or nil
 
-	// mu is held while the TB is called, so that stop waits for a report that
-	// is under way. It is not the Server's, because a TB may call back.
+	// mu is held while the TB is called, so that stop waits for a report in
+	// progress. It is not the Server's mutex, because a TB may call the Server.
 	mu sync.Mutex
 	tb TB
 }
 
-// warn logs a mistake that errorf then fails the test with.
+// warn logs a mistake that errorf then reports to the test.
 func (r *reporter) warn(message string, attrs ...slog.Attr) {
 	if r.log != nil {
 		r.log.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
@@ -45,7 +45,7 @@ func (r *reporter) errorf(format string, args ...any) {
 	r.tb.Errorf(format, args...)
 }
 
-// fatalf ends the test, or panics where there is none to end.
+// fatalf ends the test, or panics if there is none.
 func (r *reporter) fatalf(format string, args ...any) {
 	r.mu.Lock()
 	tb := r.tb
@@ -63,7 +63,7 @@ func (r *reporter) stop() {
 	r.tb = nil
 }
 
-// reportMalformed tells of a request that no working program would send.
+// reportMalformed reports a request that no working program would send.
 func (s *Server) reportMalformed(c *call) {
 	if s.allowMalformed {
 		return

@@ -8,7 +8,7 @@ import (
 
 const pathGetRID = "/cgi-bin/openapi/rid/get"
 
-// ridLifetime is for how long WeChat explains a rid.
+// ridLifetime is how long WeChat can look up a rid.
 const ridLifetime = 7 * 24 * time.Hour
 
 const ridPattern = `([0-9a-f]{8})-[0-9a-f]{8}-[0-9a-f]{8}`
@@ -37,7 +37,7 @@ func (s *Server) serveGetRID(c *call) any {
 	}
 	made, ok := ridTime(body.RID)
 	if !ok {
-		return c.fail(76002, "%q is no rid, which has three groups of eight hex digits", body.RID)
+		return c.fail(76002, "%q is not a rid; a rid has three groups of eight hex digits", body.RID)
 	}
 	if c.now.Sub(made) > ridLifetime {
 		return c.fail(76004, "this rid was made %s; WeChat explains one for 7 days", ago(c.now, made))

@@ -2,16 +2,16 @@ package wxphonetest
 
 import "net/http"
 
-// route is how one API is called and who answers.
+// route describes how an API is called and which function answers.
 type route struct {
 	method      string
 	contentType string
 	token       tokenKind
-	// serve answers; it runs with the Server's mutex held.
+	// serve returns the answer. It is called with the Server's mutex held.
 	serve func(*Server, *call) any
 }
 
-// tokenKind is which access_token the query of an API carries.
+// tokenKind is the kind of access_token that an API requires.
 type tokenKind int
 
 const (
@@ -20,14 +20,14 @@ const (
 	anyToken // a mini-program's or the platform's
 )
 
-// WeChat names its Content-Types in several ways.
+// WeChat uses several Content-Types for JSON.
 const (
 	typeText     = "text/plain"
 	typeJSON     = "application/json; charset=UTF-8"
 	typeEncoding = "application/json; encoding=utf-8"
 )
 
-// routes is filled by init, as some of its functions look into it.
+// routes is set by init, because some of its functions use it.
 var routes map[string]route
 
 func init() {

@@ -11,14 +11,14 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// Server is a fake WeChat API of one mini-program. Make one with [NewServer]
-// or [Start]. Its methods are safe for concurrent use.
+// Server is a fake WeChat API with one mini-program. Create it with [NewServer]
+// or [Start]. Its methods are safe for concurrent use by multiple goroutines.
 type Server struct {
 	options
 	reporter reporter
 	security *security // nil without API security
 
-	// mu guards all that follows. It is never held while waiting.
+	// mu guards the fields below. It is not held while waiting.
 	mu       sync.Mutex
 	closed   bool
 	listener *httptest.Server
@@ -26,7 +26,7 @@ type Server struct {
 	state
 }
 
-// state is all that a Server remembers of what happened.
+// state holds everything that a Server remembers.
 type state struct {
 	requests map[string]int
 	latency  map[string]time.Duration
@@ -60,9 +60,9 @@ func newState() state {
 	}
 }
 
-// NewServer returns a [Server] that closes when the test ends and that fails
-// the test when it gets a malformed request, or when a fault was set for an
-// endpoint that neither WeChat nor the test's own requests know.
+// NewServer returns a [Server] that is closed when the test ends. It fails the
+// test if it gets a malformed request, or if a fault was set for an unknown
+// endpoint that got no request.
 func NewServer(tb TB, opts ...Option) *Server {
 	if tb == nil {
 		panic("wxphonetest: NewServer needs a test; use Start without one")
@@ -81,12 +81,12 @@ func NewServer(tb TB, opts ...Option) *Server {
 	return s
 }
 
-// Start returns a [Server] for a program that is no test, such as an example
-// or a local stand-in for WeChat. Call [Server.Close] when done. It fails only
-// on an invalid option.
+// Start returns a [Server] for a program that is not a test, such as an example
+// or a local substitute for WeChat. Call [Server.Close] when done. The error is
+// non-nil only if an option is not valid.
 //
-// What would fail a test is written to the logger of [WithLogger]. Without one
-// a malformed request shows in [Server.Exchanges] only.
+// What would fail a test is logged to the logger of [WithLogger]. Without one,
+// a malformed request is only visible in [Server.Exchanges].
 func Start(opts ...Option) (*Server, error) {
 	o, err := newOptions(opts)
 	if err != nil {
@@ -100,8 +100,8 @@ func Start(opts ...Option) (*Server, error) {
 	return s, nil
 }
 
-// Close stops the server. From then on its address and its HTTPClient refuse
-// connections. Closing twice is fine.
+// Close stops the server. Its address and its HTTPClient then refuse
+// connections. Further calls of Close do nothing.
 func (s *Server) Close() {
 	s.mu.Lock()
 	listener, hangUp := s.listener, s.hangUp
@@ -116,17 +116,17 @@ func (s *Server) Close() {
 	if listener == nil {
 		return
 	}
-	// A handler that sits out a latency or reads a stalled body would otherwise
-	// hold the listener open.
+	// A handler that waits for a latency or reads a stalled body would
+	// otherwise keep the listener open.
 	hangUp()
 	listener.CloseClientConnections()
 	listener.Close()
 }
 
-// Reset makes the server what it was when it started. It forgets codes,
-// access_tokens, sessions, authorisations, quotas, faults and latencies, its
-// count of requests and its journal. Its address, its credentials and its keys
-// of API security stay, so that clients need not be made anew.
+// Reset returns the server to its initial state. It clears codes,
+// access_tokens, sessions, authorisations, quotas, faults, latencies, the count
+// of requests and the journal. The address, the credentials and the keys of API
+// security are kept, so that existing clients continue to work.
 func (s *Server) Reset() {
 	s.reportMisspelt()
 	s.mu.Lock()
@@ -137,9 +137,10 @@ func (s *Server) Reset() {
 	}
 }
 
-// URL returns the server's address on the loopback interface, for a base URL:
-// "http://127.0.0.1:40000". The first call starts to listen; with
-// [Server.HTTPClient] there is no need to.
+// URL returns the server's address on the loopback interface, such as
+// "http://127.0.0.1:40000", for use as a base URL. The first call starts the
+// listener. It is not needed with [Server.HTTPClient]. URL panics if the server
+// is closed and had no listener.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,8 +157,8 @@ func (s *Server) URL() string {
 	return s.listener.URL
 }
 
-// NewClient returns a client of this server. opts come after the server's own,
-// [wxphone.WithHTTPClient] and for a server [WithAPISecurity]
+// NewClient returns a client of this server. opts follow the server's own
+// options, [wxphone.WithHTTPClient] and, for a server with API security,
 // [wxphone.WithAPISecurity], and can override them.
 func (s *Server) NewClient(opts ...wxphone.Option) *wxphone.Client {
 	own := []wxphone.Option{wxphone.WithHTTPClient(s.HTTPClient())}

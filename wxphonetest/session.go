@@ -16,11 +16,11 @@ const (
 	pathResetUserSessionKey = "/wxa/resetusersessionkey"
 )
 
-// session is one user's login.
+// session is a user's login.
 type session struct {
 	key     wxphone.SessionKey
 	unionID string
-	// former are earlier keys, and when each was replaced.
+	// former are the previous keys and the times at which they were replaced.
 	former map[wxphone.SessionKey]time.Time
 }
 
@@ -28,22 +28,22 @@ func newSession() *session {
 	return &session{key: newSessionKey(), former: make(map[wxphone.SessionKey]time.Time)}
 }
 
-// rotate gives the user another session_key.
+// rotate replaces the user's session_key.
 func (u *session) rotate(now time.Time) {
 	u.former[u.key] = now
 	u.key = newSessionKey()
 }
 
-// loginCode is the js_code of one wx.login.
+// loginCode is the js_code of a wx.login.
 type loginCode struct {
 	ticket
 	appID  string
 	openID string
 }
 
-// IssueLoginCode returns the js_code that wx.login gives the mini-program of
-// the user with this openid. It works once, for five minutes, and is no code
-// for a phone number.
+// IssueLoginCode returns the js_code that wx.login returns to the mini-program
+// of the user openid. It works once, for five minutes. It is not a code for a
+// phone number.
 func (s *Server) IssueLoginCode(openid string) (jsCode string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,23 +52,23 @@ func (s *Server) IssueLoginCode(openid string) (jsCode string) {
 	return jsCode
 }
 
-// SessionKey returns the user's session_key. A user who has none is logged in
-// by it.
+// SessionKey returns the session_key of the user openid. It logs the user in if
+// there is none.
 func (s *Server) SessionKey(openid string) wxphone.SessionKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.login(openid).key
 }
 
-// RotateSessionKey gives the user another session_key, as wx.login may. What
-// [Server.Encrypt] made before no longer decrypts with the user's key.
+// RotateSessionKey replaces the user's session_key, as wx.login may do. Earlier
+// results of [Server.Encrypt] can no longer be decrypted with the user's key.
 func (s *Server) RotateSessionKey(openid string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.login(openid).rotate(time.Now())
 }
 
-// SetUnionID makes logins of the user carry a unionid, as they do for an app
+// SetUnionID sets the unionid that logins of the user return, as for an app
 // that is bound to an open platform account.
 func (s *Server) SetUnionID(openid, unionid string) {
 	s.mu.Lock()
@@ -102,7 +102,8 @@ func (s *Server) serveCode2Session(c *call) any {
 	return s.redeemLoginCode(c, s.appID)
 }
 
-// redeemLoginCode answers a login whose code alone is left to check.
+// redeemLoginCode answers a login for which only the code remains to be
+// checked.
 func (s *Server) redeemLoginCode(c *call, appID string) any {
 	if refusal := s.takeCall(c); refusal != nil {
 		return refusal
@@ -124,7 +125,7 @@ func (s *Server) redeemLoginCode(c *call, appID string) any {
 	}
 	issued.usedAt = c.now
 	user := s.login(issued.openID)
-	// WeChat's success has no errcode here.
+	// WeChat's answer has no errcode on success.
 	return struct {
 		SessionKey string `json:"session_key"`
 		OpenID     string `json:"openid"`
@@ -132,7 +133,7 @@ func (s *Server) redeemLoginCode(c *call, appID string) any {
 	}{string(user.key), issued.openID, user.unionID}
 }
 
-// whyNoLoginCode says what a code is that no wx.login gave.
+// whyNoLoginCode describes a code that is not from wx.login.
 func (s *Server) whyNoLoginCode(jsCode string) string {
 	if s.phoneCodes[jsCode] != nil {
 		return "this is a code of the phone number button; a login takes the one of wx.login"
@@ -161,8 +162,9 @@ func (s *Server) serveResetUserSessionKey(c *call) any {
 	}{success, openid, string(user.key)}
 }
 
-// checkSignature returns the refusal of a call that is not signed with the
-// user's session_key, or nil. noSession is the errcode for a user without one.
+// checkSignature returns nil if a call is signed with the user's session_key,
+// and otherwise the answer. noSession is the errcode for a user without a
+// session.
 func (s *Server) checkSignature(c *call, noSession int) any {
 	openid := c.query.Get("openid")
 	signature := c.query.Get("signature")
@@ -190,8 +192,8 @@ func (s *Server) checkSignature(c *call, noSession int) any {
 	return c.fail(87009, "the signature was not made with a session_key of the user %q", openid)
 }
 
-// sessionSignature proves possession of a session_key. WeChat keys the MAC with
-// the base64 text, not with the bytes it stands for.
+// sessionSignature proves the possession of a session_key. WeChat's key for the
+// MAC is the base64 text, not the bytes that it encodes.
 func sessionSignature(key wxphone.SessionKey) string {
 	return hex.EncodeToString(hmac.New(sha256.New, []byte(key)).Sum(nil))
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// TestTokenStore tests that a [wxphone.TokenStore], and its
-// [wxphone.TokenLocker] if it is one, keeps the contract that the Client
-// relies on. newStore returns a store that shares nothing with another test's;
-// every store it returns within one test must share their data, as two
-// processes would.
+// TestTokenStore tests that a [wxphone.TokenStore] works as the Client
+// requires, and its [wxphone.TokenLocker] too if it implements one. newStore
+// returns a store that shares no data with the stores of other tests. All
+// stores that it returns within one test must share their data, as those of two
+// processes do.
 //
 //	func TestStore(t *testing.T) {
 //		wxphonetest.TestTokenStore(t, func(t *testing.T) wxphone.TokenStore {
@@ -25,7 +25,8 @@ import (
 //		})
 //	}
 //
-// It takes about three seconds, since it waits for tokens and locks to expire.
+// It takes about three seconds, because it waits for tokens and locks to
+// expire.
 func TestTokenStore(t *testing.T, newStore func(t *testing.T) wxphone.TokenStore) {
 	tests := []struct {
 		name string
@@ -50,7 +51,7 @@ func TestTokenStore(t *testing.T, newStore func(t *testing.T) wxphone.TokenStore
 	}
 }
 
-// withLocker passes over stores that do not lock, which they need not.
+// withLocker skips stores that do not lock, because locking is optional.
 func withLocker(test func(*testing.T, wxphone.TokenStore, wxphone.TokenLocker)) func(*testing.T, wxphone.TokenStore) {
 	return func(t *testing.T, store wxphone.TokenStore) {
 		locker, ok := store.(wxphone.TokenLocker)
@@ -139,8 +140,8 @@ func testExpiry(t *testing.T, store wxphone.TokenStore) {
 	wantMiss(t, store, storeKey)
 }
 
-// An expired token may be refused or swallowed, and what was there before may
-// go; but it must not come back.
+// An expired token may be rejected or ignored, and the previous token may be
+// deleted, but the expired token must not be returned.
 func testExpiredSave(t *testing.T, store wxphone.TokenStore) {
 	for _, age := range []time.Duration{0, time.Millisecond, time.Hour} {
 		_ = store.Save(context.Background(), storeKey, wxphone.Token{AccessToken: "old", ExpiresAt: time.Now().Add(-age)})

@@ -22,13 +22,13 @@ const (
 	forcedPerDay    = 20
 )
 
-// token is one access_token that was handed out.
+// token is an issued access_token.
 type token struct {
 	value     string
 	expiresAt time.Time
-	// retiredAt is when it stopped working before its time; zero if it did not.
+	// retiredAt is when it was invalidated before its expiry, or zero.
 	retiredAt time.Time
-	// retiredBy says what made it stop: "was revoked".
+	// retiredBy describes why it was invalidated, such as "was revoked".
 	retiredBy string
 }
 
@@ -38,7 +38,7 @@ func (t *token) retire(at time.Time, by string) {
 	}
 }
 
-// What retires a token.
+// Reasons why a token is invalidated.
 const (
 	byRevocation = "was revoked"
 	byForce      = "was replaced by a forced refresh"
@@ -46,7 +46,8 @@ const (
 	bySuccessors = "was replaced twice, the last time"
 )
 
-// whyRetired says why the server no longer takes the token that is called name.
+// whyRetired describes why the server no longer accepts the token, which is
+// called name.
 func (t *token) whyRetired(name string, now time.Time) string {
 	return "the " + name + " " + t.retiredBy + " " + ago(now, t.retiredAt)
 }
@@ -61,14 +62,15 @@ func (t *token) isRetired(now time.Time) bool {
 
 func (t *token) isExpired(now time.Time) bool { return !now.Before(t.expiresAt) }
 
-// tokenBook is what WeChat remembers of one appid's tokens. The two kinds have
-// nothing to do with each other.
+// tokenBook holds the tokens of one appid. The two kinds of tokens are
+// independent.
 type tokenBook struct {
 	all     map[string]*token
 	classic []*token
 	stable  []*token
 
-	// current is the token that stable_token hands out, working or not.
+	// current is the token that stable_token returns, even if it was
+	// invalidated.
 	current  *token
 	forcedAt time.Time
 
@@ -85,8 +87,8 @@ func (b *tokenBook) issue(now time.Time, lifetime time.Duration) *token {
 	return t
 }
 
-// nextStable returns the current stable token, renewing it in its last
-// minutes. The old one then lives to its end.
+// nextStable returns the current stable token. It renews the token in its last
+// minutes; the old one then works until its expiry.
 func (b *tokenBook) nextStable(now time.Time, lifetime time.Duration) *token {
 	if b.current == nil || b.current.expiresAt.Sub(now) <= tokenOverlap {
 		b.current = b.issue(now, lifetime)
@@ -106,8 +108,8 @@ func (b *tokenBook) forceStable(now time.Time, lifetime time.Duration) *token {
 	return b.current
 }
 
-// nextClassic returns a new classic token, which the one before survives by
-// some minutes.
+// nextClassic returns a new classic token. The previous one works for a few
+// more minutes.
 func (b *tokenBook) nextClassic(now time.Time, lifetime time.Duration) *token {
 	for i, t := range b.classic {
 		if i == len(b.classic)-1 {
@@ -122,17 +124,17 @@ func (b *tokenBook) nextClassic(now time.Time, lifetime time.Duration) *token {
 	return fresh
 }
 
-// Token returns the access_token that stable_token hands out now, and has one
-// made if there is none. It counts as no request.
+// Token returns the current access_token of stable_token, and issues one if
+// there is none. It does not count as a request.
 func (s *Server) Token() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tokens.nextStable(time.Now(), s.tokenLifetime).value
 }
 
-// RevokeToken makes every access_token handed out so far, of both kinds, answer
-// 40001 from now on, as when another program refreshed it. The next call of
-// stable_token gives a new one.
+// RevokeToken invalidates every access_token issued so far, of both kinds.
+// Calls with one are answered with 40001, as after a refresh by another
+// program. The next call of stable_token returns a new token.
 func (s *Server) RevokeToken() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,9 +142,9 @@ func (s *Server) RevokeToken() {
 	s.tokens.current = nil
 }
 
-// RevokeTokenUntilForced is [Server.RevokeToken], but stable_token keeps
-// handing the dead token out until a call with force_refresh, or until the
-// token's last five minutes.
+// RevokeTokenUntilForced is like [Server.RevokeToken], but stable_token
+// continues to return the invalid token until a call with force_refresh, or
+// until the token's last five minutes.
 func (s *Server) RevokeTokenUntilForced() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +158,8 @@ func (s *Server) revoke() {
 	}
 }
 
-// checkTokenOf returns the refusal of a call's token of the given kind, or nil.
+// checkTokenOf returns nil if a call has a valid token of the given kind, and
+// otherwise the answer.
 func (s *Server) checkTokenOf(c *call, kind tokenKind) any {
 	switch {
 	case kind == noToken:
@@ -168,7 +171,8 @@ func (s *Server) checkTokenOf(c *call, kind tokenKind) any {
 	}
 }
 
-// checkToken returns the refusal of a call's access_token, or nil.
+// checkToken returns nil if a call has a valid access_token, and otherwise the
+// answer.
 func (s *Server) checkToken(c *call) any {
 	value := c.query.Get("access_token")
 	if value == "" {
@@ -240,23 +244,24 @@ func (s *Server) serveStableToken(c *call) any {
 	if !body.ForceRefresh || c.now.Sub(book.forcedAt) < forcedGap {
 		return answerToken(book.nextStable(c.now, s.tokenLifetime), c.now)
 	}
-	// What the 21st call of a day gets is not documented; this is the errcode
-	// of the API's other daily quota.
+	// WeChat does not document the answer to the 21st call of a day. This is
+	// the errcode of the API's other daily quota.
 	if !book.forcedToday.take(dayOf(c.now), forcedPerDay) {
 		return c.fail(45009, "all %d forced refreshes of this day in China are used up", forcedPerDay)
 	}
 	return answerToken(book.forceStable(c.now, s.tokenLifetime), c.now)
 }
 
-// credentials are what every API without an access_token asks for.
+// credentials are required by every API without an access_token.
 type credentials struct {
 	GrantType string `json:"grant_type"`
 	AppID     string `json:"appid"`
 	Secret    string `json:"secret"`
 }
 
-// checkCredentials returns the refusal of credentials, or nil. WeChat documents
-// 40001 for a wrong secret too, but nobody was seen to get it.
+// checkCredentials returns nil if the credentials are valid, and otherwise the
+// answer. WeChat also documents 40001 for a wrong secret, but it has not been
+// observed.
 func (s *Server) checkCredentials(c *call, got credentials, grantType string) any {
 	if got.AppID != "" && got.Secret != "" && got.GrantType != grantType {
 		return c.reject(40002, "grant_type must be %q", grantType)
@@ -264,7 +269,8 @@ func (s *Server) checkCredentials(c *call, got credentials, grantType string) an
 	return s.checkAppSecret(c, got.AppID, got.Secret)
 }
 
-// checkAppSecret returns the refusal of an appid or its secret, or nil.
+// checkAppSecret returns nil if an appid and its secret are valid, and
+// otherwise the answer.
 func (s *Server) checkAppSecret(c *call, appID, secret string) any {
 	switch {
 	case appID == "":

@@ -15,15 +15,15 @@ import (
 	"syscall"
 )
 
-// HTTPClient returns a client whose requests all end at this server, whatever
-// their host, in the goroutine that makes them. It opens no socket, so it works
-// in a testing/synctest bubble, and calls the hooks of a
-// [httptrace.ClientTrace] around what it does.
+// HTTPClient returns a client that sends all requests to this server, whatever
+// their host, in the goroutine of the caller. It opens no socket, so it works
+// in a testing/synctest bubble. It calls the hooks of a
+// [httptrace.ClientTrace].
 func (s *Server) HTTPClient() *http.Client {
 	return &http.Client{Transport: transport{s}}
 }
 
-// transport stands where an [http.Transport] and a network would be.
+// transport takes the place of an [http.Transport] and a network.
 type transport struct {
 	server *Server
 }
@@ -62,7 +62,8 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		// net/http says the same of a connection that ends before the answer.
+		// net/http returns the same error if a connection ends before the
+		// answer.
 		return nil, io.EOF
 	}
 	if trace.GotFirstResponseByte != nil {
@@ -74,7 +75,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// connect plays the part of dialling: a closed server refuses.
+// connect simulates dialling. A closed server refuses the connection.
 func (t transport) connect(target *url.URL, trace *httptrace.ClientTrace) error {
 	address := target.Host
 	if target.Port() == "" {
@@ -94,14 +95,14 @@ func (t transport) connect(target *url.URL, trace *httptrace.ClientTrace) error 
 		return &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
 	if trace.GotConn != nil {
-		// Observers ask the connection for its address, so it cannot be nil.
+		// Observers call methods of the connection, so it cannot be nil.
 		conn, _ := net.Pipe()
 		trace.GotConn(httptrace.GotConnInfo{Conn: conn})
 	}
 	return nil
 }
 
-// serve reports whether the server answered rather than cut the connection.
+// serve reports whether the server answered and did not cut the connection.
 func (t transport) serve(w http.ResponseWriter, r *http.Request) (answered bool) {
 	defer func() {
 		switch reason := recover(); reason {
@@ -114,7 +115,7 @@ func (t transport) serve(w http.ResponseWriter, r *http.Request) (answered bool)
 	return true
 }
 
-// inbound returns req as a server gets to see it.
+// inbound returns req as a server receives it.
 func inbound(req *http.Request) (*http.Request, error) {
 	body, length, err := sendBody(req)
 	if err != nil {
@@ -150,8 +151,8 @@ func inbound(req *http.Request) (*http.Request, error) {
 	return in, nil
 }
 
-// received returns a header as net/http reads it off a connection: with its
-// names in their canonical spelling.
+// received returns a header as net/http reads it from a connection, with
+// canonical names.
 func received(sent http.Header) http.Header {
 	header := make(http.Header, len(sent))
 	for name, values := range sent {
@@ -162,8 +163,8 @@ func received(sent http.Header) http.Header {
 	return header
 }
 
-// sendBody reads the body and returns it with the length that net/http would
-// announce for it: -1 where it would send chunks.
+// sendBody reads the body. It returns it with the length that net/http would
+// send, or -1 if net/http would send the body chunked.
 func sendBody(req *http.Request) ([]byte, int64, error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil, 0, nil
@@ -181,8 +182,8 @@ func sendBody(req *http.Request) ([]byte, int64, error) {
 		}
 		return body, req.ContentLength, nil
 	}
-	// The length is unknown. net/http then looks whether there is a body at
-	// all, but only for methods that seldom have one.
+	// The length is unknown. For methods that seldom have a body, net/http then
+	// checks whether there is one.
 	switch req.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
 		return body, -1, nil
