@@ -57,9 +57,9 @@ var (
 	// ErrInvalidArgument is returned when an argument or option is not valid.
 	// The error names it, and no request was made.
 	ErrInvalidArgument = errors.New("wxphone: invalid argument")
-	// ErrDecrypt is returned when encryptedData cannot be decrypted or its
-	// content is not valid. It is the same for every cause, because
-	// distinguishing them would help an attacker to forge data.
+	// ErrDecrypt is returned when encryptedData cannot be decrypted, is not
+	// valid, or was not created by WeChat. It is the same for every cause,
+	// because distinguishing them would help an attacker to forge data.
 	ErrDecrypt = errors.New("wxphone: encryptedData does not decrypt")
 	// ErrWatermark is returned when WeChat's answer is for another appid.
 	ErrWatermark = errors.New("wxphone: watermark of another appid")

@@ -167,11 +167,12 @@ func WithOpenID(openid string) PhoneOption {
 // GetPhoneNumber redeems the code of a <button open-type="getPhoneNumber"> or
 // "getRealtimePhoneNumber", its e.detail.code, for the user's phone number.
 //
-// A code works once, for 5 minutes. Until ctx is done, GetPhoneNumber therefore
-// retries when WeChat is busy or an answer is lost, and replaces an
-// access_token that WeChat rejects. If WeChat then reports that the code was
-// used, the error also wraps the first failure, because the first attempt may
-// have consumed the code. Such an error matches [ErrCodeMaybeUsed].
+// A code works once, for 5 minutes. GetPhoneNumber therefore retries, as set by
+// [WithMaxRetries] and until ctx is done, when WeChat is busy or an answer is
+// lost, and replaces an access_token that WeChat rejects. If WeChat then
+// reports that the code was used, the error also wraps the first failure,
+// because the first attempt may have consumed the code. Such an error matches
+// [ErrCodeMaybeUsed].
 //
 // Calls with the same code (and the same openid) at the same time are one
 // redemption: one call asks WeChat, and the others wait, each on its own ctx,
@@ -182,9 +183,9 @@ func WithOpenID(openid string) PhoneOption {
 //
 // The error matches [ErrCodeInvalid] if the user must tap again,
 // [ErrNoPhoneNumber] if WeChat's answer contains no number, [ErrWatermark] if
-// it is for another appid, and [ErrInvalidArgument] if no request was made. Any
-// other error is an [APIError], a [ResponseError] or a network error.
-// [HTTPStatus] and [NextStep] say what a handler answers.
+// it is for another appid, and [ErrInvalidArgument] if an argument is not valid
+// and no request was made. Any other error is an [APIError], a [ResponseError]
+// or a network error. [HTTPStatus] and [NextStep] say what a handler answers.
 //
 // See https://developers.weixin.qq.com/miniprogram/dev/OpenApiDoc/user-info/phone-number/getPhoneNumber.html
 func (c *Client) GetPhoneNumber(ctx context.Context, code string, opts ...PhoneOption) (*PhoneInfo, error) {
