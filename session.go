@@ -23,9 +23,9 @@ import (
 // data, so it must stay on the backend.
 //
 // With every fmt verb and in log/slog it prints as "[REDACTED]". The exception
-// is an unexported field of another struct: fmt does not call methods on it. A
-// SessionKey cannot be encoded as text or JSON. To reveal the key, for example
-// to keep it in a session store, convert it: string(key).
+// is an unexported field of another struct: fmt does not call methods on it and
+// prints the key. A SessionKey cannot be encoded as text or JSON. To reveal the
+// key, for example to keep it in a session store, convert it: string(key).
 type SessionKey string
 
 // Format implements [fmt.Formatter]. Every verb prints "[REDACTED]".

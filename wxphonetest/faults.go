@@ -147,14 +147,14 @@ func (s *Server) arrive(endpoint string) (*fault, time.Duration) {
 	return f, s.latency[endpoint]
 }
 
-// reportMisspelt fails a test that set a fault for an endpoint that is no API
+// reportMisspelt fails a test that set a fault for an endpoint that is not an API
 // and got no request, because the fault had no effect.
 func (s *Server) reportMisspelt() {
 	if s.allowMalformed {
 		return
 	}
 	for _, endpoint := range s.namedInVain() {
-		s.reporter.warn("wxphonetest: a fault was set for an endpoint that is no API of this server and got no request",
+		s.reporter.warn("wxphonetest: a fault was set for an endpoint that is not an API of this server and got no request",
 			slog.String("endpoint", endpoint))
 		s.reporter.errorf("wxphonetest: a fault was set for %q, which is no API of this server and got no request; check its spelling", endpoint)
 	}

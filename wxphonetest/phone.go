@@ -82,7 +82,7 @@ func ForOpenID(openid string) CodeOption {
 // button and agrees to share p. It works once, for five minutes.
 //
 // The answer contains p unchanged, so that a test can also use a missing number
-// or another app's watermark. Only if p has no watermark at all, it gets the
+// or another app's watermark. If p has no watermark at all, it gets the
 // appid of the server, or of [ForApp], and the current time.
 func (s *Server) IssueCode(p wxphone.PhoneInfo, opts ...CodeOption) string {
 	s.mu.Lock()
