@@ -228,7 +228,7 @@ func TestCodeOfWhichManyCallsHangIsNotCalled(t *testing.T) {
 	for range 16 {
 		require.ErrorIs(t, guarded.Do(context.Background(), code, hang), context.DeadlineExceeded)
 	}
-	require.EqualError(t, guarded.Do(context.Background(), code, hang), "wxphone: the token store does not answer: 16 calls of it hang")
+	require.EqualError(t, guarded.Do(context.Background(), code, hang), "wxphone: the token store does not answer: 16 calls have not returned")
 	assert.EqualValues(t, 16, calls.Load())
 
 	close(release)
