@@ -35,6 +35,37 @@ type Call struct {
 	RID string
 	// Err is the error of the exchange, or nil.
 	Err error
+	// Retried reports whether the Client goes on with another exchange of the
+	// same call: a retry, the next host, or a repeat with another token. The
+	// call's last exchange has it false, except where the context ends before
+	// the next one or no other token is available.
+	Retried bool
+}
+
+// Outcome returns a label for metrics, of letters and "_" only: "ok", "timeout",
+// "canceled", "network", "api_security", "not_wechat" for a [ResponseError], or
+// the [ErrorKind] of an errcode, such as "code_rejected".
+func (c Call) Outcome() string {
+	var refusal *APIError
+	var notAnswer *ResponseError
+	switch {
+	case c.Err == nil:
+		return "ok"
+	case errors.As(c.Err, &refusal):
+		return strings.ReplaceAll(refusal.Kind().String(), " ", "_")
+	case errors.Is(c.Err, ErrRateLimited):
+		return strings.ReplaceAll(KindRateLimited.String(), " ", "_")
+	case errors.As(c.Err, &notAnswer):
+		return "not_wechat"
+	case errors.Is(c.Err, ErrAPISecurity):
+		return "api_security"
+	case errors.Is(c.Err, context.Canceled):
+		return "canceled"
+	case isTimeout(c.Err):
+		return "timeout"
+	default:
+		return "network"
+	}
 }
 
 // api calls WeChat's APIs with an access_token.
@@ -67,13 +98,13 @@ func (a *api) call(ctx context.Context, req *transport.Request) (wire.Answer, er
 	if err != nil {
 		return nil, err
 	}
-	for repeats := 0; ; repeats++ {
+	for progress.Repeats = maxRepeats(req); ; progress.Repeats-- {
 		answer, err := a.sender.Send(ctx, req, token, &progress)
 		if !isTokenRefused(err) {
 			return answer, err
 		}
 		a.reportRefused(ctx, req, token)
-		if repeats == maxRepeats(req) {
+		if progress.Repeats == 0 {
 			return nil, err
 		}
 		next, tokenErr := a.token(ctx, req)
@@ -136,7 +167,7 @@ var consumedCode = &transport.Effect{Done: "consumed the code", Maybe: ErrCodeMa
 // transportErrors creates the errors of internal/transport as types of this
 // package.
 var transportErrors = transport.Errors{
-	Refused: func(r transport.Refusal) (error, bool) { //nolint:revive,staticcheck // the error is what it makes
+	Refused: func(r transport.Refusal) (error, transport.Remedy) {
 		err := &APIError{Endpoint: r.Endpoint, Code: r.Code, Message: r.Message, RID: r.RID, HTTPStatus: r.HTTPStatus}
 		if err.Kind() == KindCodeRejected {
 			err.hint = codeHint(r.Endpoint, r.OneTime)
@@ -144,7 +175,14 @@ var transportErrors = transport.Errors{
 		if err.hint == "" && r.Bound {
 			err.hint = boundHint(r.Code)
 		}
-		return err, err.Kind() == KindTransient
+		switch {
+		case err.Kind() == KindTransient:
+			return err, transport.Time
+		case isTokenRefused(err):
+			return err, transport.Token
+		default:
+			return err, transport.None
+		}
 	},
 	NotAnswer: func(endpoint string, httpStatus int, snippet string) error {
 		return &ResponseError{Endpoint: endpoint, HTTPStatus: httpStatus, Snippet: snippet}

@@ -4,9 +4,11 @@ package wxphone_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -555,5 +557,115 @@ func TestRefreshThatFailsSaysWhyItWasNeeded(t *testing.T) {
 		require.ErrorIs(t, err, wxphone.ErrSecretInvalid)
 		require.ErrorIs(t, err, wxphone.ErrAccessToken)
 		assert.Equal(t, 500, wxphone.HTTPStatus(err), "what must be mended counts first")
+	})
+}
+
+func TestObserverIsToldWhichExchangeIsTheLast(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fail func(*wxphonetest.Server)
+		want []bool // Retried of each exchange of the phone API
+	}{
+		"success at once": {func(*wxphonetest.Server) {}, []bool{false}},
+		"refused":         {func(s *wxphonetest.Server) { s.FailNext(phoneAPI, 40029, "", 1) }, []bool{false}},
+		"busy, busy":      {func(s *wxphonetest.Server) { s.FailNext(phoneAPI, -1, "", 2) }, []bool{true, true, false}},
+		"busy for ever":   {func(s *wxphonetest.Server) { s.FailNext(phoneAPI, -1, "", -1) }, []bool{true, true, false}},
+		"lost":            {func(s *wxphonetest.Server) { s.DropNext(phoneAPI, 1) }, []bool{true, false}},
+		"token refused":   {func(s *wxphonetest.Server) { s.RevokeToken() }, []bool{true, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := wxphonetest.NewServer(t)
+				var retried []bool
+				client := server.NewClient(wxphone.WithObserver(func(_ context.Context, call wxphone.Call) {
+					if call.Endpoint == phoneAPI {
+						retried = append(retried, call.Retried)
+					}
+				}))
+				_, err := client.AccessToken(t.Context())
+				require.NoError(t, err)
+				tt.fail(server)
+				_, _ = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+				assert.Equal(t, tt.want, retried)
+			})
+		})
+	}
+}
+
+func TestSeveralObserversSeeEveryExchange(t *testing.T) {
+	t.Parallel()
+	server := wxphonetest.NewServer(t)
+	var first, second []string
+	client := server.NewClient(
+		wxphone.WithObserver(func(_ context.Context, call wxphone.Call) { first = append(first, call.Endpoint) }),
+		wxphone.WithObserver(func(_ context.Context, call wxphone.Call) { second = append(second, call.Endpoint) }),
+	)
+	_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+	require.NoError(t, err)
+	assert.Equal(t, []string{stableTokenAPI, phoneAPI}, first)
+	assert.Equal(t, first, second)
+}
+
+// Several Clients may share a logger.
+func TestEveryRecordOfAClientNamesItsAppID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		var log strings.Builder
+		store := new(wxphonetest.MemoryStore)
+		client := server.NewClient(wxphone.WithTokenStore(store),
+			wxphone.WithLogger(slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+		server.FailNext(phoneAPI, -1, "", 1)
+		_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+		require.NoError(t, err)
+		server.RevokeTokenUntilForced()
+		_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+		require.NoError(t, err)
+		store.SetDown(errors.New("no connection"))
+		require.NoError(t, client.InvalidateAccessToken(t.Context(), server.Token()))
+		_, err = client.AccessToken(t.Context())
+		require.NoError(t, err)
+
+		records := strings.Split(strings.TrimSpace(log.String()), "\n")
+		require.Greater(t, len(records), 8)
+		for _, record := range records {
+			var fields map[string]any
+			require.NoError(t, json.Unmarshal([]byte(record), &fields))
+			assert.Equal(t, server.AppID(), fields["appid"], record)
+			for name, value := range fields {
+				if text, ok := value.(string); ok && (name == "wait" || name == "duration" || name == "age") {
+					_, err := time.ParseDuration(text)
+					assert.NoError(t, err, record)
+				} else {
+					assert.NotContains(t, []string{"wait", "duration", "age", "within"}, name, "a number of nanoseconds: %s", record)
+				}
+			}
+		}
+	})
+}
+
+func TestLogSaysWhereATokenCameFrom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		store := new(wxphonetest.MemoryStore)
+		for _, want := range []string{`from=/cgi-bin/stable_token`, `from="the store"`} {
+			var log strings.Builder
+			client := server.NewClient(wxphone.WithTokenStore(store), wxphone.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			_, err := client.AccessToken(t.Context())
+			require.NoError(t, err)
+			assert.Contains(t, log.String(), want)
+		}
+
+		var log strings.Builder
+		insisting := wxphone.CacheTokens(fixedToken("token"), wxphone.WithCacheLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		token, err := insisting.Token(t.Context())
+		require.NoError(t, err)
+		assert.Contains(t, log.String(), `from="the TokenSource"`)
+		require.NoError(t, insisting.(wxphone.TokenInvalidator).InvalidateToken(t.Context(), token.AccessToken))
+		_, err = insisting.Token(t.Context())
+		require.NoError(t, err)
+		assert.Contains(t, log.String(), `insists on the access_token that WeChat refused" source="the TokenSource"`)
 	})
 }

@@ -537,3 +537,29 @@ func TestTokenSourceWithoutATokenSendsNothing(t *testing.T) {
 	assert.Contains(t, err.Error(), phoneAPI)
 	assert.Zero(t, server.Requests(phoneAPI))
 }
+
+func TestOutcomeIsALabelForMetrics(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"ok":              nil,
+		"transient":       &wxphone.APIError{Code: -1},
+		"token_rejected":  &wxphone.APIError{Endpoint: phoneAPI, Code: 40001},
+		"code_rejected":   &wxphone.APIError{Code: 40029},
+		"session_expired": &wxphone.APIError{Code: 87009},
+		"user_blocked":    &wxphone.APIError{Code: 40226},
+		"rate_limited":    &wxphone.ResponseError{HTTPStatus: 429},
+		"quota_exhausted": &wxphone.APIError{Code: 45009},
+		"misconfigured":   &wxphone.APIError{Code: 40125},
+		"invalid_request": &wxphone.APIError{Code: 47001},
+		"platform":        &wxphone.APIError{Code: 61023},
+		"unknown":         &wxphone.APIError{Code: 99999},
+		"not_wechat":      fmt.Errorf("wrapped: %w", &wxphone.ResponseError{HTTPStatus: 502}),
+		"api_security":    fmt.Errorf("wrapped: %w", wxphone.ErrAPISecurity),
+		"canceled":        &url.Error{Op: "Post", Err: context.Canceled},
+		"timeout":         &url.Error{Op: "Post", Err: context.DeadlineExceeded},
+		"network":         &url.Error{Op: "Post", Err: io.EOF},
+	} {
+		assert.Equal(t, want, wxphone.Call{Err: err}.Outcome())
+		assert.Regexp(t, "^[a-z_]+$", wxphone.Call{Err: err}.Outcome())
+	}
+}

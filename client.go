@@ -51,6 +51,7 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
+	o.log = o.log.With("appid", appID)
 	c := &Client{
 		appID:   appID,
 		account: &account{appID: appID, secret: secret},

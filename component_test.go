@@ -218,7 +218,8 @@ func TestClientInheritsThePlatformsOptions(t *testing.T) {
 		require.ErrorIs(t, call(inherits, server.AppID()), wxphone.ErrSystemBusy, api)
 		require.NoError(t, call(overrides, other), api)
 	}
-	assert.Equal(t, map[string]int{componentTokenAPI: 1, authorizerTokenAPI: 1, phoneAPI: 1, componentLoginAPI: 1}, ofPlatform.calls)
+	assert.Equal(t, map[string]int{componentTokenAPI: 1, authorizerTokenAPI: 2, phoneAPI: 3, componentLoginAPI: 3}, ofPlatform.calls,
+		"the platform's observer sees all its Clients' calls")
 	assert.Equal(t, map[string]int{authorizerTokenAPI: 1, phoneAPI: 2, componentLoginAPI: 2}, ofClient.calls)
 
 	old := aPhone

@@ -477,7 +477,7 @@ func (s *sharedResults) lock(ctx context.Context, box *sealed.Box) (unlock func(
 		})
 		if err != nil {
 			s.log.WarnContext(ctx, "wxphone: lock of the duplicate store not released, it ends by itself",
-				"within", redemptionLease, "error", err)
+				"within", redemptionLease.String(), "error", err)
 		}
 	}, true
 }
@@ -497,7 +497,7 @@ func (s *sharedResults) load(ctx context.Context, box *sealed.Box) (found *share
 	}
 	now := time.Now()
 	if ahead := result.RedeemedAt.Sub(now); ahead > clockSkew {
-		s.log.WarnContext(ctx, "wxphone: passed over a result in the duplicate store that is from the future", "ahead", ahead)
+		s.log.WarnContext(ctx, "wxphone: passed over a result in the duplicate store that is from the future", "ahead", ahead.String())
 		return nil, true
 	} else if ahead > 0 {
 		result.RedeemedAt = now

@@ -271,7 +271,7 @@ func ExampleWithLogger() {
 		log.Fatal(err)
 	}
 	// Output:
-	// level=WARN msg="wxphone: trying again" endpoint=/wxa/business/getuserphonenumber attempt=1
+	// level=WARN msg="wxphone: trying again" appid=wx7b3c1f0e9d5a2468 endpoint=/wxa/business/getuserphonenumber attempt=1
 }
 
 // The failures that a handler should stand.

@@ -27,7 +27,7 @@ type options struct {
 	tokenless  bool
 	maxRetries int
 	log        *slog.Logger
-	observe    func(context.Context, Call)
+	observers  []func(context.Context, Call)
 
 	duplicateWindow time.Duration  // 0 to remember nothing
 	duplicateStore  DuplicateStore // nil for this process alone
@@ -99,8 +99,12 @@ func (o *options) sender(appID string) *transport.Sender {
 	if sender.HTTP == nil {
 		sender.HTTP = transport.DefaultClient()
 	}
-	if o.observe != nil {
-		sender.Observe = func(ctx context.Context, x transport.Exchange) { o.observe(ctx, Call(x)) }
+	if len(o.observers) > 0 {
+		sender.Observe = func(ctx context.Context, x transport.Exchange) {
+			for _, observe := range o.observers {
+				observe(ctx, Call(x))
+			}
+		}
 	}
 	return sender
 }
@@ -260,13 +264,14 @@ func WithLogger(l *slog.Logger) Option {
 // WithObserver calls observe after every HTTP exchange, including token
 // fetches, for metrics and tracing. It is called by multiple goroutines
 // concurrently, and each exchange waits until it returns. A token fetch can
-// serve many callers, so its context is not derived from any caller's.
+// serve many callers, so its context is not derived from any caller's. If the
+// option is given more than once, each function sees every exchange.
 func WithObserver(observe func(context.Context, Call)) Option {
 	return func(o *options) error {
 		if observe == nil {
 			return invalid("WithObserver", "has a nil function")
 		}
-		o.observe = observe
+		o.observers = append(o.observers, observe)
 		return nil
 	}
 }

@@ -102,6 +102,9 @@ type stableSource struct {
 	account *account
 }
 
+// endpoint names the source in log records.
+func (s *stableSource) endpoint() string { return pathStableToken }
+
 func (s *stableSource) Token(ctx context.Context) (Token, error) {
 	token, _, err := fetchToken(ctx, s.sender, s.request())
 	return token, err
@@ -131,6 +134,8 @@ type classicSource struct {
 	sender  *transport.Sender
 	account *account
 }
+
+func (s *classicSource) endpoint() string { return pathClassicToken }
 
 func (s *classicSource) Token(ctx context.Context) (Token, error) {
 	token, _, err := fetchToken(ctx, s.sender, &transport.Request{

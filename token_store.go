@@ -166,7 +166,10 @@ type forcer interface {
 
 // cachedSource adapts src to the cache.
 func cachedSource(src TokenSource) tokencache.Source {
-	source := tokencache.Source{Token: cachedToken(src.Token)}
+	source := tokencache.Source{Name: "the TokenSource", Token: cachedToken(src.Token)}
+	if own, ok := src.(interface{ endpoint() string }); ok {
+		source.Name = own.endpoint()
+	}
 	if invalidator, ok := src.(TokenInvalidator); ok {
 		source.Refused = invalidator.InvalidateToken
 	}

@@ -285,22 +285,24 @@ func TestForcedRefreshIsOneRequestEvenIfItFails(t *testing.T) {
 // its caller has the counter for itself again.
 func TestCallersTraceHooksAreNotCalledAfterItsReturn(t *testing.T) {
 	t.Parallel()
-	server := wxphonetest.NewServer(t)
-	server.SetLatency(stableTokenAPI, 50*time.Millisecond)
-	client := server.NewClient()
-	hooks := 0
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
-		GetConn:              func(string) { hooks++ },
-		GotFirstResponseByte: func() { hooks++ },
-	})
-	ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
-	defer cancel()
-	_, err := client.AccessToken(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	hooks = 0
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		server.SetLatency(stableTokenAPI, 50*time.Millisecond)
+		client := server.NewClient()
+		hooks := 0
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GetConn:              func(string) { hooks++ },
+			GotFirstResponseByte: func() { hooks++ },
+		})
+		ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		_, err := client.AccessToken(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		hooks = 0
 
-	_, err = client.AccessToken(t.Context()) // waits for the same flight
-	require.NoError(t, err)
-	require.Equal(t, 1, server.TokenFetches())
-	assert.Zero(t, hooks)
+		_, err = client.AccessToken(t.Context()) // waits for the same flight
+		require.NoError(t, err)
+		require.Equal(t, 1, server.TokenFetches())
+		assert.Zero(t, hooks)
+	})
 }

@@ -32,6 +32,8 @@ type Config struct {
 
 // Source supplies tokens.
 type Source struct {
+	// Name is what log records call the source.
+	Name string
 	// Token returns a token that WeChat currently accepts.
 	Token func(context.Context) (Token, error)
 	// Refused reports a token that WeChat rejected. It may be nil.
@@ -86,6 +88,7 @@ type flight struct {
 	done  chan struct{}
 	token Token
 	err   error
+	from  string // where the token came from
 
 	look   bool // asks only the store, so its failure is not one of the source
 	wanted bool // a caller asked for a token; otherwise it only reports a refusal
@@ -283,7 +286,7 @@ func (c *Cache) tell(ctx context.Context) (told string) {
 		if r == nil {
 			return told
 		}
-		c.log.WarnContext(ctx, "wxphone: WeChat refused the access_token", "age", r.age)
+		c.log.WarnContext(ctx, "wxphone: WeChat refused the access_token", "age", r.age.String())
 		c.forget(ctx, r.token)
 		if c.source.Refused != nil {
 			r.err = c.scrub(guarded.Do(ctx, &c.refusalCode, func(ctx context.Context) error { return c.source.Refused(ctx, r.token) }))
@@ -336,7 +339,7 @@ func (c *Cache) land(f *flight, token Token, err error, told string, last bool) 
 	}
 	c.mu.Unlock()
 	if err == nil || !f.look {
-		c.logLanding(token, err, refused)
+		c.logLanding(token, f.from, err, refused)
 	}
 	close(f.done) // after logging, so that waiters find the record
 	return true
@@ -344,14 +347,14 @@ func (c *Cache) land(f *flight, token Token, err error, told string, last bool) 
 
 // logLanding must be called without the lock, because a log handler may be
 // slow.
-func (c *Cache) logLanding(token Token, err error, refused bool) {
+func (c *Cache) logLanding(token Token, from string, err error, refused bool) {
 	switch {
 	case err != nil:
 		c.log.Warn("wxphone: access_token not fetched", "error", err)
 	case refused:
-		c.log.Warn("wxphone: the token source insists on the access_token that WeChat refused")
+		c.log.Warn("wxphone: the token source insists on the access_token that WeChat refused", "source", c.source.Name)
 	default:
-		c.log.Info("wxphone: access_token fetched", "expires_at", token.ExpiresAt)
+		c.log.Info("wxphone: access_token fetched", "from", from, "expires_at", token.ExpiresAt)
 	}
 }
 

@@ -49,14 +49,15 @@ const (
 // obtain returns a token from the store or the source. told is the token that
 // both know to be rejected. It is returned only if there is no other.
 func (c *Cache) obtain(ctx context.Context, f *flight, told string) (Token, error) {
+	f.from = c.source.Name
 	switch {
 	case c.store.Load == nil:
 		return c.fetch(ctx, told)
 	case f.look:
-		return c.load(ctx)
+		return c.loadFor(ctx, f)
 	}
 	for begun := time.Now(); ; {
-		token, err := c.load(ctx)
+		token, err := c.loadFor(ctx, f)
 		if err == nil {
 			return token, nil
 		}
@@ -68,7 +69,7 @@ func (c *Cache) obtain(ctx context.Context, f *flight, told string) (Token, erro
 			return c.fetchWithoutStore(ctx, told, err)
 		}
 		if ok {
-			return c.fetchLocked(ctx, told, unlock)
+			return c.fetchLocked(ctx, f, told, unlock)
 		}
 		if !c.source.Exclusive && time.Since(begun) >= lockPatience {
 			c.log.WarnContext(ctx, "wxphone: another process holds the lock of the token store, fetching without it")
@@ -156,9 +157,9 @@ func (c *Cache) fetchWithoutStore(ctx context.Context, told string, down error) 
 
 // fetchLocked fetches and saves with the lock held. It loads first, because
 // another process may have saved a token before this one acquired the lock.
-func (c *Cache) fetchLocked(ctx context.Context, told string, unlock func(context.Context) error) (Token, error) {
+func (c *Cache) fetchLocked(ctx context.Context, f *flight, told string, unlock func(context.Context) error) (Token, error) {
 	defer c.unlock(ctx, unlock)
-	token, err := c.load(ctx)
+	token, err := c.loadFor(ctx, f)
 	if err == nil {
 		return token, nil
 	}
@@ -187,6 +188,15 @@ func (c *Cache) fetchAndSave(ctx context.Context, told string) (Token, error) {
 	}
 	c.log.WarnContext(ctx, "wxphone: access_token not saved in the token store", "error", err)
 	return token, nil
+}
+
+// loadFor is load, and records where the flight's token came from.
+func (c *Cache) loadFor(ctx context.Context, f *flight) (Token, error) {
+	token, err := c.load(ctx)
+	if err == nil {
+		f.from = "the store"
+	}
+	return token, err
 }
 
 // load returns the store's token if it is usable. It returns an error that
@@ -233,7 +243,7 @@ func (c *Cache) lock(ctx context.Context) (unlock func(context.Context) error, o
 func (c *Cache) unlock(ctx context.Context, unlock func(context.Context) error) {
 	err := c.scrub(guarded.Do(context.WithoutCancel(ctx), &c.storeCode, unlock))
 	if err != nil {
-		c.log.WarnContext(ctx, "wxphone: lock of the token store not released, it ends by itself", "within", lockLease, "error", err)
+		c.log.WarnContext(ctx, "wxphone: lock of the token store not released, it ends by itself", "within", lockLease.String(), "error", err)
 	}
 }
 

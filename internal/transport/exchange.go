@@ -40,6 +40,7 @@ type failure struct {
 	rid        string // the rid of that errcode, or ""
 
 	retry        bool          // another attempt may succeed
+	needsToken   bool          // an attempt with another token may succeed
 	retryAfter   time.Duration // the wait that the answer asks for, or 0
 	mayHaveTaken bool          // WeChat may have done what the request asks for
 	answerLost   bool          // its answer may have been lost
@@ -78,14 +79,23 @@ func (s *Sender) exchange(ctx context.Context, req *Request, token string, index
 	}
 	if failed != nil {
 		seen.Code, seen.RID, seen.Err = failed.code, failed.rid, failed.err
+		seen.Retried = ctx.Err() == nil && progress.goesOn(req, token, failed, last)
 	}
 	s.Log.DebugContext(ctx, "wxphone: exchange",
 		"endpoint", seen.Endpoint, "host", seen.Host, "attempt", seen.Attempt,
-		"duration", seen.Duration, "status", seen.HTTPStatus, "errcode", seen.Code, "rid", seen.RID)
+		"duration", seen.Duration.String(), "status", seen.HTTPStatus, "errcode", seen.Code, "rid", seen.RID)
 	if s.Observe != nil {
 		s.Observe(ctx, seen)
 	}
 	return answer, failed
+}
+
+// goesOn reports whether another exchange follows a failure, as far as can be
+// known at this point.
+func (p *Progress) goesOn(req *Request, token string, failed *failure, last bool) bool {
+	return failed.noConnection && !last ||
+		failed.retry && p.retries < req.Retries ||
+		failed.needsToken && token != "" && p.Repeats > 0
 }
 
 // exchange is one request to one host. It uses the hooks of httptrace to
@@ -475,8 +485,11 @@ func (x *exchange) refusal(status int, outcome *wire.Status) *failure {
 		OneTime:    x.req.OneTime,
 		Bound:      x.req.Bound,
 	}
-	err, busy := x.sender.Errors.Refused(refusal)
-	return &failure{err: err, code: refusal.Code, rid: rid, retry: busy, mayHaveTaken: busy}
+	err, remedy := x.sender.Errors.Refused(refusal)
+	busy := remedy == Time
+	return &failure{
+		err: err, code: refusal.Code, rid: rid, retry: busy, needsToken: remedy == Token, mayHaveTaken: busy,
+	}
 }
 
 // secrets returns the values that no error of this request may contain.

@@ -41,13 +41,24 @@ type Sender struct {
 
 // Errors creates errors whose types belong to the calling package.
 type Errors struct {
-	// Refused returns the error for an errcode. busy reports whether the same
-	// request may soon succeed.
-	Refused func(Refusal) (err error, busy bool) //nolint:revive,staticcheck // the error is what it makes
+	// Refused returns the error for an errcode, and what may be done about it.
+	Refused func(Refusal) (error, Remedy)
 	// NotAnswer returns the error for an answer that is not WeChat's JSON. The
 	// snippet of its body contains no secrets.
 	NotAnswer func(endpoint string, httpStatus int, snippet string) error
 }
+
+// Remedy is what may make a refused request succeed.
+type Remedy int
+
+const (
+	// None means that the same request is refused again.
+	None Remedy = iota
+	// Time means that the same request may soon succeed.
+	Time
+	// Token means that the request may succeed with another access_token.
+	Token
+)
 
 // Refusal is an errcode that WeChat returned. Message and RID contain no
 // secrets.
@@ -73,6 +84,7 @@ type Exchange struct {
 	Code       int
 	RID        string
 	Err        error
+	Retried    bool
 }
 
 // Request describes a call of a WeChat API. It must not change during the call.
@@ -103,7 +115,8 @@ type Effect struct {
 // Progress is the state of a call. A call that is sent again with another token
 // keeps its Progress.
 type Progress struct {
-	SentAt time.Time // when the last exchange started
+	SentAt  time.Time // when the last exchange started
+	Repeats int       // how many times the call may still be sent with another token
 
 	exchanges int      // started
 	retries   int      // made
@@ -211,7 +224,7 @@ func (s *Sender) pause(ctx context.Context, req *Request, progress *Progress, fa
 	}
 	progress.retries++
 	s.Log.WarnContext(ctx, "wxphone: trying again",
-		"endpoint", req.Path, "attempt", progress.exchanges, "wait", wait, "error", failed.err)
+		"endpoint", req.Path, "attempt", progress.exchanges, "wait", wait.String(), "error", failed.err)
 	if err := Sleep(ctx, wait); err != nil {
 		return fmt.Errorf("wxphone: %s: %w while waiting to try again after: %w", req.Path, err, progress.withEffect(req, failed))
 	}
