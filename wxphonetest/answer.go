@@ -97,6 +97,7 @@ var messages = map[int]string{
 	61005: "component ticket is expired",
 	61006: "component ticket is invalid",
 	61007: "api is unauthorized to component",
+	61010: "code is expired",
 	61023: "refresh_token is invalid",
 	76001: "rid not found",
 	76002: "invalid rid",

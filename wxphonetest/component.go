@@ -34,12 +34,21 @@ type platform struct {
 	grants map[string]*grant // by the mini-program's appid
 	// owners has the mini-program of each authorizer_access_token.
 	owners map[string]*grant
+
+	preAuthCodes       map[string]*preAuthCode
+	authorizationCodes map[string]*authorizationCode
+
+	lastPush       *push
+	ticketsStopped bool
 }
 
 // grant is the authorisation of one mini-program.
 type grant struct {
 	appID        string
 	refreshToken string
+	authorizedAt time.Time
+	// queried is whether the platform was ever told the refresh token.
+	queried bool
 	// former are earlier refresh tokens, and until when each works or worked.
 	former map[string]time.Time
 	// rotates is whether the next refresh hands out another refresh token.
@@ -56,6 +65,9 @@ func newPlatform() platform {
 		tokens:  make(map[string]*token),
 		grants:  make(map[string]*grant),
 		owners:  make(map[string]*grant),
+
+		preAuthCodes:       make(map[string]*preAuthCode),
+		authorizationCodes: make(map[string]*authorizationCode),
 	}
 }
 
@@ -92,11 +104,19 @@ func (s *Server) Ticket() string {
 	return s.platform.lastTicket
 }
 
-// PushTicket makes WeChat push a ticket now, and returns it.
+// PushTicket makes WeChat push a ticket now, to the URL of [Server.PushTo] if
+// there is one, and returns it.
 func (s *Server) PushTicket() string {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.pushTicket(time.Now())
+	now := time.Now()
+	ticket := s.pushTicket(now)
+	var p *push
+	if !s.platform.ticketsStopped {
+		p = newPush(wxphone.PushTicket, now, "ComponentVerifyTicket", ticket)
+	}
+	s.mu.Unlock()
+	s.deliver(p)
+	return ticket
 }
 
 func (s *Server) pushTicket(now time.Time) string {
@@ -122,35 +142,38 @@ func (s *Server) RevokeComponentToken() {
 func (s *Server) Authorize() (refreshToken string) { return s.AuthorizeApp(s.appID) }
 
 // AuthorizeApp has the owner of the mini-program appID authorise the platform,
-// with permission set 18. It returns the authorizer_refresh_token, which a
-// platform gets from api_query_auth. What was handed out under an earlier
-// authorisation no longer works.
+// with permission set 18. It returns the authorizer_refresh_token, as if the
+// platform had got it from api_query_auth; [Server.AuthorizeByURL] and
+// [Server.IssueAuthorizationCode] leave that to the platform. What was handed
+// out under an earlier authorisation no longer works.
 //
 // A server has one mini-program of its own. Codes of the others are made with
 // [ForApp] and [Server.IssueLoginCodeForApp]; everything else, such as users'
 // sessions, is one for all of them.
 func (s *Server) AuthorizeApp(appID string) (refreshToken string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	now := time.Now()
-	for value, former := range s.platform.owners {
-		if former.appID == appID {
-			s.tokens.all[value].retire(now, "was ended by a new authorisation")
-		}
-	}
-	g := &grant{appID: appID, refreshToken: newRefreshToken(), former: make(map[string]time.Time)}
-	s.platform.grants[appID] = g
-	return g.refreshToken
+	g := s.authorize(appID, now)
+	g.queried = true
+	refreshToken = g.refreshToken
+	p := s.newAuthorizationPush(wxphone.PushAuthorized, appID, s.issueAuthorizationCode(g, now), "", now)
+	s.mu.Unlock()
+	s.deliver(p)
+	return refreshToken
 }
 
 // Deauthorize has the owner of the mini-program appID withdraw the
 // authorisation: the platform's calls for it answer 61003.
 func (s *Server) Deauthorize(appID string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if g := s.platform.grants[appID]; g != nil {
-		g.withdrawn = time.Now()
+	now := time.Now()
+	var p *push
+	if g := s.platform.grants[appID]; g != nil && g.withdrawn.IsZero() {
+		g.withdrawn = now
+		p = newPush(wxphone.PushUnauthorized, now, "AuthorizerAppid", appID)
 	}
+	s.mu.Unlock()
+	s.deliver(p)
 }
 
 // WithdrawPermission takes permission set 18 out of the authorisation of the
@@ -158,8 +181,12 @@ func (s *Server) Deauthorize(appID string) {
 // answer 61007.
 func (s *Server) WithdrawPermission(appID string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mustGrant(appID).unpermitted = time.Now()
+	now := time.Now()
+	g := s.mustGrant(appID)
+	g.unpermitted = now
+	p := s.newAuthorizationPush(wxphone.PushUpdated, appID, s.issueAuthorizationCode(g, now), "", now)
+	s.mu.Unlock()
+	s.deliver(p)
 }
 
 // RotateRefreshToken makes the next refresh of the mini-program appID hand out
@@ -231,10 +258,11 @@ func (s *Server) serveComponentToken(c *call) any {
 		return c.reject(41004, "component_appsecret is missing")
 	case body.Ticket == "":
 		return c.reject(61006, "component_verify_ticket is missing")
-	case body.AppID != componentAppID:
-		return c.fail(40013, "component_appid is %q; the server's platform is %s", body.AppID, componentAppID)
-	case body.Secret != componentSecret:
-		return c.fail(40125, "this is not the AppSecret of the platform %s", componentAppID)
+	}
+	if refusal := checkComponentSecret(c, body.AppID, body.Secret); refusal != nil {
+		return refusal
+	}
+	switch {
 	case !known:
 		return c.fail(61006, "the server has pushed no such ticket since it started or was reset")
 	case c.now.Sub(pushed) >= ticketLifetime:
@@ -318,16 +346,25 @@ func (s *Server) serveAuthorizerToken(c *call) any {
 		g.former[g.refreshToken] = c.now.Add(tokenOverlap)
 		g.refreshToken, g.rotates = newRefreshToken(), false
 	}
+	return s.issueAuthorizerToken(g, c.now)
+}
+
+// authorizerTokens is what a platform gets of a mini-program's tokens.
+type authorizerTokens struct {
+	Token        string `json:"authorizer_access_token"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"authorizer_refresh_token"`
+}
+
+// issueAuthorizerToken makes a token, which the one before survives by some
+// minutes.
+func (s *Server) issueAuthorizerToken(g *grant, now time.Time) authorizerTokens {
 	if g.current != nil {
-		g.current.retire(c.now.Add(tokenOverlap), bySuccessor)
+		g.current.retire(now.Add(tokenOverlap), bySuccessor)
 	}
-	g.current = s.tokens.issue(c.now, s.tokenLifetime)
+	g.current = s.tokens.issue(now, s.tokenLifetime)
 	s.platform.owners[g.current.value] = g
-	return struct {
-		Token        string `json:"authorizer_access_token"`
-		ExpiresIn    int64  `json:"expires_in"`
-		RefreshToken string `json:"authorizer_refresh_token"`
-	}{g.current.value, answerToken(g.current, c.now).ExpiresIn, g.refreshToken}
+	return authorizerTokens{g.current.value, answerToken(g.current, now).ExpiresIn, g.refreshToken}
 }
 
 // ownerOf returns the mini-program that an access_token is for.

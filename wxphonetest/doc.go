@@ -42,6 +42,14 @@
 // not a test uses [Start], logs malformed requests with [WithLogger], and
 // returns to the initial state with [Server.Reset].
 //
+// # Third-party platforms
+//
+// The server knows one platform, which [Server.NewComponent] returns. Owners
+// authorise it with [Server.AuthorizeByURL] or [Server.AuthorizeApp], and take
+// that back with [Server.Deauthorize]. [Server.RevokeRefreshToken] makes a
+// refresh token die without notice. What happens is pushed to the handler of
+// [Server.PushTo].
+//
 // # Time
 //
 // The server reads the clock only with time.Now and waits only on timers, and

@@ -23,7 +23,8 @@ const (
 // those of the fake server. Only the first 8 KiB of each are kept.
 type Exchange struct {
 	// Endpoint is the path of the API, such as
-	// "/wxa/business/getuserphonenumber".
+	// "/wxa/business/getuserphonenumber". For a push, which
+	// goes the other way, it is "push authorized" or the like.
 	Endpoint string
 	Method   string
 	// Status is the HTTP status, or 0 if the caller got no answer.
@@ -40,7 +41,7 @@ type Exchange struct {
 	// Query is the query of the URL.
 	Query string
 	// Body is the body of the request. Under [WithAPISecurity] it is decrypted
-	// if the decryption succeeded.
+	// if the decryption succeeded. For a push it is the message.
 	Body string
 	// Answer is the body of the answer before encryption. After
 	// [Server.LoseNext] it is the answer that was lost.

@@ -17,6 +17,8 @@ type options struct {
 	apiSecurity    bool
 	log            *slog.Logger
 	observe        func(Exchange)
+
+	pushToken, encodingAESKey string
 }
 
 func newOptions(opts []Option) (options, error) {
@@ -24,6 +26,9 @@ func newOptions(opts []Option) (options, error) {
 		appID:         "wx7b3c1f0e9d5a2468",
 		secret:        "5f2d8c1a0b9e4d7786f3a1c2e4b6d809",
 		tokenLifetime: 2 * time.Hour,
+
+		pushToken:      defaultPushToken,
+		encodingAESKey: defaultEncodingAESKey,
 	}
 	for _, opt := range opts {
 		if err := opt(&o); err != nil {

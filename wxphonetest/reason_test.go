@@ -3,6 +3,7 @@
 package wxphonetest_test
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -190,6 +191,45 @@ func TestReasonsNameTheCauseAndTheTimeSince(t *testing.T) {
 			old := s.AuthorizeApp(otherApp)
 			s.AuthorizeApp(otherApp)
 			refresh(t, s, fetchComponent(t, s), old)
+		}},
+		"this authorization_code was exchanged 12 s ago; it works once": {queryAuth, 61010, func(t *testing.T, s server) {
+			token, code := fetchComponent(t, s), s.IssueAuthorizationCode(otherApp)
+			exchangeCode(t, s, token, code)
+			time.Sleep(12 * time.Second)
+			exchangeCode(t, s, token, code)
+		}},
+		"this authorization_code expired 2 min 0 s ago; it lives for 10 minutes": {queryAuth, 61010, func(t *testing.T, s server) {
+			code := s.IssueAuthorizationCode(otherApp)
+			time.Sleep(12 * time.Minute)
+			exchangeCode(t, s, fetchComponent(t, s), code)
+		}},
+		"this authorization_code is of an earlier authorisation of wxfedcba9876543210": {queryAuth, 61010, func(t *testing.T, s server) {
+			code := s.IssueAuthorizationCode(otherApp)
+			s.AuthorizeApp(otherApp)
+			exchangeCode(t, s, fetchComponent(t, s), code)
+		}},
+		"the server has issued no such authorization_code since it started or was reset": {queryAuth, 61010, func(t *testing.T, s server) {
+			exchangeCode(t, s, fetchComponent(t, s), "queryauthcode@@@another")
+		}},
+		"the mini-program wxfedcba9876543210 withdrew its authorisation 13 s ago": {queryAuth, 61003, func(t *testing.T, s server) {
+			code := s.IssueAuthorizationCode(otherApp)
+			s.Deauthorize(otherApp)
+			time.Sleep(13 * time.Second)
+			exchangeCode(t, s, fetchComponent(t, s), code)
+		}},
+		"this is not the AppSecret of the platform wx9e8d7c6b5a403f21": {startTicketPush, 40125, func(t *testing.T, s server) {
+			authorizeCall(t, s, startTicketPush, "", map[string]any{"component_appid": s.ComponentAppID(), "component_secret": "wrong"})
+		}},
+		"this pre_auth_code expired 1 min 0 s ago; it lives for 30 minutes": {"/cgi-bin/componentloginpage", 0, func(t *testing.T, s server) {
+			code := newPreAuthCode(t, s, fetchComponent(t, s))
+			time.Sleep(31 * time.Minute)
+			_, err := s.AuthorizeByURL("https://mp.weixin.qq.com/cgi-bin/componentloginpage?auth_type=2&redirect_uri=http%3A%2F%2Fa.test&pre_auth_code="+
+				code+"&component_appid="+s.ComponentAppID(), otherApp)
+			assert.Error(t, err)
+		}},
+		"the platform did not answer within 5 seconds": {"push component_verify_ticket", 0, func(_ *testing.T, s server) {
+			s.PushTo("/", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+			s.PushTicket()
 		}},
 		"the access_token was ended by a new authorisation 11 s ago": {phoneNumber, 40001, func(t *testing.T, s server) {
 			token := refresh(t, s, fetchComponent(t, s), s.AuthorizeApp(otherApp)).AuthorizerToken

@@ -45,6 +45,16 @@ func (r *reporter) errorf(format string, args ...any) {
 	r.tb.Errorf(format, args...)
 }
 
+// logf logs what the test itself must judge.
+func (r *reporter) logf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.tb != nil {
+		r.tb.Helper()
+		r.tb.Logf(format, args...)
+	}
+}
+
 // fatalf ends the test, or panics if there is none.
 func (r *reporter) fatalf(format string, args ...any) {
 	r.mu.Lock()

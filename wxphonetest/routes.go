@@ -49,6 +49,10 @@ func init() {
 
 		pathComponentToken:        {http.MethodPost, typeJSON, noToken, (*Server).serveComponentToken},
 		pathAuthorizerToken:       {http.MethodPost, typeJSON, noToken, (*Server).serveAuthorizerToken},
+		pathPreAuthCode:           {http.MethodPost, typeJSON, noToken, (*Server).servePreAuthCode},
+		pathQueryAuth:             {http.MethodPost, typeJSON, noToken, (*Server).serveQueryAuth},
+		pathAuthorizerList:        {http.MethodPost, typeJSON, noToken, (*Server).serveAuthorizerList},
+		pathStartTicketPush:       {http.MethodPost, typeJSON, noToken, (*Server).serveStartTicketPush},
 		pathComponentCode2Session: {http.MethodGet, typeText, noToken, (*Server).serveComponentCode2Session},
 	}
 }

@@ -23,6 +23,9 @@ type Server struct {
 	closed   bool
 	listener *httptest.Server
 	hangUp   context.CancelFunc
+	// eventURL is where pushes go, through eventHandler if it is not nil.
+	eventURL     string
+	eventHandler http.Handler
 	state
 }
 
@@ -125,8 +128,8 @@ func (s *Server) Close() {
 
 // Reset returns the server to its initial state. It clears codes,
 // access_tokens, sessions, authorisations, quotas, faults, latencies, the count
-// of requests and the journal. The address, the credentials and the keys of API
-// security are kept, so that existing clients continue to work.
+// of requests and the journal. The address, the credentials, the keys and the
+// URL of [Server.PushTo] are kept, so that existing clients continue to work.
 func (s *Server) Reset() {
 	s.reportMisspelt()
 	s.mu.Lock()
