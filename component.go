@@ -24,8 +24,8 @@ type Component struct { //nolint:recvcheck // Format has a value receiver, so th
 }
 
 // RefreshTokens keeps the authorizer_refresh_token of each mini-program, which
-// stands for its authorisation and is lost to the platform if nobody saves it.
-// The first one comes with the authorisation, from api_query_auth.
+// stands for its authorisation. The first one comes with the authorisation, from
+// [Component.QueryAuthorization].
 //
 // The methods are called from many goroutines at once and must honour ctx,
 // whose deadline is short. A refresh token is a secret, and leaves the database
@@ -42,9 +42,9 @@ type RefreshTokens interface {
 }
 
 // NewComponent returns the third-party platform appID. ticket returns the
-// component_verify_ticket that WeChat pushed last: WeChat pushes one every 10
-// minutes, and each is good for 12 hours. A ticket that cannot be had is
-// reported as errcode 61005.
+// component_verify_ticket that WeChat pushed last, to a [PushReader]: WeChat
+// pushes one every 10 minutes, and each is good for 12 hours. A ticket that
+// cannot be had is reported as errcode 61005.
 //
 // The component_access_token is fetched when it is first needed and cached as
 // [CacheTokens] does; with [WithTokenStore], processes share it. The platform's
@@ -99,6 +99,42 @@ func (c Component) Format(f fmt.State, _ rune) {
 		return
 	}
 	_, _ = io.WriteString(f, "wxphone.Component("+c.account.appID+")")
+}
+
+// check refuses a Component and a context that would panic further down.
+func (c *Component) check(ctx context.Context) error {
+	switch {
+	case c == nil || c.api == nil:
+		return invalid("Component", "was not made by NewComponent")
+	case ctx == nil:
+		return invalid("ctx", "is nil")
+	}
+	return nil
+}
+
+// AccessToken returns the component_access_token that the Component itself
+// uses, for calls of other APIs of a platform, from its cache while it is
+// fresh. Report a token that WeChat refuses with
+// [Component.InvalidateAccessToken] and ask again.
+func (c *Component) AccessToken(ctx context.Context) (Token, error) {
+	if err := c.check(ctx); err != nil {
+		return Token{}, err
+	}
+	return c.api.tokens.Token(ctx)
+}
+
+// InvalidateAccessToken reports that WeChat refused the component_access_token
+// rejected (errcode 40001, 40014, 40094 or 42001), so that the next call
+// fetches another. It does nothing if the Component has replaced that token
+// already.
+func (c *Component) InvalidateAccessToken(ctx context.Context, rejected string) error {
+	if err := c.check(ctx); err != nil {
+		return err
+	}
+	if rejected == "" {
+		return invalid("rejected", "is empty")
+	}
+	return c.api.tokens.(TokenInvalidator).InvalidateToken(ctx, rejected)
 }
 
 // Client returns a Client for the mini-program authorizerAppID, which must
@@ -186,6 +222,12 @@ func (c *Component) code2Session(ctx context.Context, authorizerAppID, jsCode st
 // isComponentTokenRefused tells the refusals that only a platform's APIs use
 // for their token.
 func isComponentTokenRefused(refusal *APIError) bool {
-	return refusal.Code == 40094 &&
-		(refusal.Endpoint == pathAuthorizerToken || refusal.Endpoint == pathComponentCode2Session)
+	if refusal.Code != 40094 {
+		return false
+	}
+	switch refusal.Endpoint {
+	case pathAuthorizerToken, pathComponentCode2Session, pathPreAuthCode, pathQueryAuth, pathAuthorizerList:
+		return true
+	}
+	return false
 }

@@ -92,6 +92,12 @@ type authorizerAnswer struct {
 // Complete makes an answer without a token a ResponseError.
 func (a *authorizerAnswer) Complete() bool { return a.Token != "" }
 
+// authorizerToken returns the authorizer_access_token.
+func (a *authorizerAnswer) authorizerToken(asked time.Time) Token {
+	a.AccessToken = a.Token
+	return a.token(asked)
+}
+
 func (s *authorizerSource) Token(ctx context.Context) (Token, error) {
 	refreshToken, stored, err := s.load(ctx)
 	if err != nil {
@@ -114,12 +120,11 @@ func (s *authorizerSource) Token(ctx context.Context) (Token, error) {
 		return Token{}, err
 	}
 	a := answer.(*authorizerAnswer)
-	a.AccessToken = a.Token
 	if a.RefreshToken != "" {
 		refreshToken = string(a.RefreshToken)
 	}
 	s.save(ctx, refreshToken, stored)
-	return a.token(asked), nil
+	return a.authorizerToken(asked), nil
 }
 
 // refreshTokensCode bounds each call of a RefreshTokens: one that hangs is down.

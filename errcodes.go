@@ -14,6 +14,10 @@ const (
 	pathClassicToken       = "/cgi-bin/token"
 
 	pathComponentToken        = "/cgi-bin/component/api_component_token"
+	pathPreAuthCode           = "/cgi-bin/component/api_create_preauthcode"
+	pathQueryAuth             = "/cgi-bin/component/api_query_auth"
+	pathAuthorizerList        = "/cgi-bin/component/api_get_authorizer_list"
+	pathStartTicketPush       = "/cgi-bin/component/api_start_push_ticket"
 	pathAuthorizerToken       = "/cgi-bin/component/api_authorizer_token"
 	pathComponentCode2Session = "/sns/component/jscode2session"
 
@@ -41,7 +45,7 @@ func (e *APIError) meaning() meaning {
 	// The token APIs need no access_token, so their 40001 is about the secret.
 	if e.Code == 40001 {
 		switch e.Endpoint {
-		case pathStableToken, pathClassicToken, pathComponentToken:
+		case pathStableToken, pathClassicToken, pathComponentToken, pathStartTicketPush:
 			return secretInvalid
 		}
 	}
@@ -159,11 +163,13 @@ var meanings = map[int]meaning{
 	61007: platformNotGranted,
 	61005: ticketStale,
 	61006: ticketStale,
+	61010: {kind: KindPlatform,
+		advice: "the authorization_code expired or was exchanged before; if no refresh token was saved, read it with api_get_authorizer_list, or let the owner authorise again"},
 	61011: {kind: KindPlatform, advice: "the component is not valid; check its appid and status"},
 	61014: {kind: KindPlatform, advice: "the component_access_token does not fit this component"},
 	61015: {kind: KindPlatform, advice: "the API cannot be used with the authorisation given to the component"},
 	61023: {kind: KindPlatform,
-		advice: "the refresh token is not valid; read the current one with api_get_authorizer_list, or let the owner authorise again"},
+		advice: "the refresh token is not valid; save the current one, which api_get_authorizer_list has, or let the owner authorise again"},
 	61024: {kind: KindInvalidRequest, advice: "a component account must use api_component_token"},
 
 	76001: badRequest,

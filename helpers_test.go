@@ -35,6 +35,10 @@ const (
 	componentTokenAPI  = "/cgi-bin/component/api_component_token"
 	authorizerTokenAPI = "/cgi-bin/component/api_authorizer_token"
 	componentLoginAPI  = "/sns/component/jscode2session"
+	preAuthCodeAPI     = "/cgi-bin/component/api_create_preauthcode"
+	queryAuthAPI       = "/cgi-bin/component/api_query_auth"
+	authorizerListAPI  = "/cgi-bin/component/api_get_authorizer_list"
+	startTicketPushAPI = "/cgi-bin/component/api_start_push_ticket"
 )
 
 // What a mini-program is and has.
@@ -423,9 +427,16 @@ var honestPlatform = map[string]string{
 	phoneAPI:          success,
 }
 
-// platformAgainst is a platform at a WeChat that answers honestly but at one
-// API, and a Client of it.
+// platformAgainst is a Client of componentAgainst.
 func platformAgainst(t *testing.T, api string, answer func(w http.ResponseWriter, told string), opts ...wxphone.Option) *wxphone.Client {
+	t.Helper()
+	platform := componentAgainst(t, api, answer, opts...)
+	return clientOf(t, platform, someAppID, &refreshTokens{tokens: map[string]string{someAppID: someRefreshToken}})
+}
+
+// componentAgainst is a platform at a WeChat that answers honestly but at one
+// API.
+func componentAgainst(t *testing.T, api string, answer func(w http.ResponseWriter, told string), opts ...wxphone.Option) *wxphone.Component {
 	t.Helper()
 	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -448,7 +459,7 @@ func platformAgainst(t *testing.T, api string, answer func(w http.ResponseWriter
 	opts = append([]wxphone.Option{wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(0)}, opts...)
 	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, latestTicket, opts...)
 	require.NoError(t, err)
-	return clientOf(t, platform, someAppID, &refreshTokens{tokens: map[string]string{someAppID: someRefreshToken}})
+	return platform
 }
 
 // callAt makes the call that leads to api.

@@ -56,7 +56,7 @@ type Push struct {
 	// AuthorizerAppID is the mini-program that the push is about.
 	AuthorizerAppID string
 	// AuthorizationCode of a [PushAuthorized] or a [PushUpdated] is what
-	// api_query_auth takes for the refresh token.
+	// [Component.QueryAuthorization] takes for the refresh token.
 	AuthorizationCode          string
 	AuthorizationCodeExpiresAt time.Time
 	// PreAuthCode tells which authorisation page the owner used.
@@ -340,10 +340,11 @@ func pushTime(text string, base time.Time) (time.Time, bool) {
 //
 // WeChat waits 5 seconds for the answer, and then ends the request and with it
 // handle's context. The same push may come more than once. Keep what is slow
-// out of handle: save the ticket or the code, and return.
+// out of handle: save the ticket, or exchange the code with
+// [Component.QueryAuthorization] and save the refresh token, and return.
 //
 // A ticket comes every 10 minutes and is valid for 12 hours. WeChat stops
-// pushing after too many failures; api_start_push_ticket has it begin again.
+// pushing after too many failures; [Component.StartTicketPush] has it begin again.
 // handle should keep a ticket only if it is newer than the one that it has; see
 // [PushReader.Read] for the reason.
 //
