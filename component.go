@@ -147,10 +147,17 @@ func (c *Component) InvalidateAccessToken(ctx context.Context, rejected string) 
 // thousands. Code2Session goes through /sns/component/jscode2session. Log
 // records of the Client name the mini-program as "authorizer".
 //
+// WeChat replaces a refresh token at times and says nothing. When the one that
+// tokens has is refused with 61023, the Client looks the mini-program up in the
+// list that [Component.Authorizers] reads, saves the token that it finds there,
+// and tries once more. It reads at most 10,000 mini-programs, for at most 6
+// seconds. If that does not help, the error says why, and it is not tried again
+// for 10 minutes. A token that tokens has anew is tried at once.
+//
 // An [APIError] of [KindPlatform] says that the authorisation is to be mended:
-// 61003 and 61007 by the mini-program's owner, 61023 by reading the current
-// refresh token with api_get_authorizer_list. A refresh token that tokens does
-// not have, or fails to load, is reported as 61023 without asking WeChat.
+// 61003, 61007 and a 61023 that stays by the mini-program's owner. A refresh
+// token that tokens does not have, or fails to load, is reported as 61023
+// without asking WeChat.
 func (c *Component) Client(authorizerAppID string, tokens RefreshTokens, opts ...Option) (*Client, error) {
 	if c == nil || c.api == nil {
 		return nil, invalid("Component", "was not made by NewComponent")
