@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/url"
 
 	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/wxphonetest"
@@ -31,7 +32,7 @@ func ExampleNewComponent() {
 	}
 	defer wechat.Close()
 	appID := wechat.AppID()
-	tokens := refreshTokenTable{appID: wechat.Authorize()} // from api_query_auth
+	tokens := refreshTokenTable{appID: wechat.Authorize()} // from QueryAuthorization
 	latestTicket := func(context.Context) (string, error) { return wechat.Ticket(), nil }
 	httpClient := wxphone.WithHTTPClient(wechat.HTTPClient())
 	code := wechat.IssueCode(wxphone.PhoneInfo{
@@ -78,16 +79,72 @@ func ExampleComponent_Client() {
 	var refusal *wxphone.APIError
 	if errors.As(err, &refusal) && refusal.Kind() == wxphone.KindPlatform {
 		switch refusal.Code {
-		case 61003, 61007:
+		case 61003, 61007, 61023: // the Client has looked for another refresh token
 			fmt.Println("show the owner the authorisation page again")
-		case 61023:
-			fmt.Println("save the refresh token from api_get_authorizer_list")
 		case 61005, 61006:
 			fmt.Println("check that the ticket's pushes arrive")
 		}
 	}
 	// Output:
 	// show the owner the authorisation page again
+}
+
+// The owner of a mini-program opens a link, agrees, and comes back with a code.
+func ExampleComponent_QueryAuthorization() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+	tokens := make(refreshTokenTable)
+	ctx, platform := context.Background(), wechat.NewComponent()
+
+	link, err := platform.AuthorizationURL(ctx, wxphone.AuthorizationLink{
+		RedirectURI: "https://platform.example.com/authorized",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	redirect, err := wechat.AuthorizeByURL(link, wechat.AppID()) // by the owner's browser
+	if err != nil {
+		log.Fatal(err)
+	}
+	back, err := url.Parse(redirect)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	authorization, err := platform.QueryAuthorization(ctx, back.Query().Get("auth_code"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := tokens.SaveRefreshToken(ctx, authorization.AppID, authorization.RefreshToken); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(authorization, authorization.CanGetPhoneNumbers())
+	// Output:
+	// wxphone.Authorization(wx7b3c1f0e9d5a2468 [17 18 30]) true
+}
+
+func ExampleComponent_Authorizers() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
+	wechat.AuthorizeApp("wx00000000000000a1")
+	wechat.AuthorizeApp("wx00000000000000b2")
+	ctx, platform := context.Background(), wechat.NewComponent()
+
+	for authorizer, err := range platform.Authorizers(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(authorizer.AppID, authorizer.RefreshToken != "")
+	}
+	// Unordered output:
+	// wx00000000000000a1 true
+	// wx00000000000000b2 true
 }
 
 func ExampleWithoutAccessToken() {

@@ -3,13 +3,14 @@ package wxphone_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"time"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/wxphonetest"
 )
 
 // ticketRow stands for the row of your database that holds the ticket.
@@ -29,8 +30,13 @@ func (t *ticketRow) keep(push *wxphone.Push) {
 }
 
 func ExamplePushReader_Handler() {
+	wechat, err := wxphonetest.Start()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer wechat.Close()
 	// The appid, the token and the EncodingAESKey are in the platform's console.
-	pushes, err := wxphone.NewPushReader(someComponentID, somePushToken, somePushKey)
+	pushes, err := wxphone.NewPushReader(wechat.ComponentAppID(), wechat.PushToken(), wechat.EncodingAESKey())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -41,44 +47,55 @@ func ExamplePushReader_Handler() {
 		case wxphone.PushTicket:
 			row.keep(push) // return the database's error: WeChat pushes again
 		case wxphone.PushAuthorized, wxphone.PushUpdated:
-			fmt.Println("redeem the code of", push.AuthorizerAppID)
+			fmt.Println("exchange the code of", push.AuthorizerAppID)
 		case wxphone.PushUnauthorized:
 			fmt.Println("forget", push.AuthorizerAppID)
 		}
 		return nil
 	}))
 
-	for _, message := range []string{ticketMessage, authorizedMessage} { // from WeChat
-		answer := httptest.NewRecorder()
-		mux.ServeHTTP(answer, pushRequest(newPushSealer(), message))
-		fmt.Println(answer.Code, answer.Body)
-	}
+	wechat.PushTo("/wechat/events", mux)
+	wechat.PushTicket()
+	wechat.IssueAuthorizationCode("wx0123456789abcdef")
 	fmt.Println("a ticket is there:", row.ticket != "")
 	// Output:
-	// 200 success
-	// redeem the code of wx0123456789abcdef
-	// 200 success
+	// exchange the code of wx0123456789abcdef
 	// a ticket is there: true
 }
 
+// Read is for frameworks whose handlers are not an http.Handler.
 func ExamplePushReader_Read() {
-	pushes, err := wxphone.NewPushReader(someComponentID, somePushToken, somePushKey)
+	wechat, err := wxphonetest.Start()
 	if err != nil {
 		log.Fatal(err)
 	}
-	query, body := newPushSealer().seal(ticketMessage) // from WeChat
-
-	push, err := pushes.Read(query, body)
+	defer wechat.Close()
+	pushes, err := wxphone.NewPushReader(wechat.ComponentAppID(), wechat.PushToken(), wechat.EncodingAESKey())
 	if err != nil {
-		fmt.Println("answer", wxphone.HTTPStatus(err))
-		return
+		log.Fatal(err)
 	}
-	fmt.Println(push)
+	handle := func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		if err != nil {
+			return
+		}
+		query := r.URL.Query()
+		push, err := pushes.Read(query, body)
+		if err != nil {
+			w.WriteHeader(wxphone.HTTPStatus(err))
+			return
+		}
+		fmt.Println("keep the ticket:", push.InfoType == wxphone.PushTicket && push.Ticket != "")
+		_, _ = io.WriteString(w, "success")
 
-	query.Set("msg_signature", "0000000000000000000000000000000000000000")
-	_, err = pushes.Read(query, body)
-	fmt.Println("answer", wxphone.HTTPStatus(err))
+		query.Set("msg_signature", "0000000000000000000000000000000000000000")
+		_, err = pushes.Read(query, body)
+		fmt.Println("answer a forgery with", wxphone.HTTPStatus(err))
+	}
+
+	wechat.PushTo("/wechat/events", http.HandlerFunc(handle))
+	wechat.PushTicket()
 	// Output:
-	// wxphone.Push(component_verify_ticket 2023-11-14T22:13:20Z)
-	// answer 403
+	// keep the ticket: true
+	// answer a forgery with 403
 }
