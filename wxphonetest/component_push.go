@@ -68,6 +68,7 @@ func (s *Server) NewPushReader() *wxphone.PushReader {
 // [Server.AuthorizeApp], [Server.AuthorizeByURL] and
 // [Server.IssueAuthorizationCode] an authorisation, [Server.WithdrawPermission]
 // a change of it and [Server.Deauthorize] its end. Nothing is pushed by itself.
+// With an empty url it stops.
 //
 // The push is a call of handler, in the same goroutine and with the path of
 // url, or a request over the network if handler is nil. It ends after 5
@@ -83,7 +84,8 @@ func (s *Server) PushTo(url string, handler http.Handler) {
 }
 
 // RepeatPush pushes the last push once more, as WeChat does when it got no
-// "success", and sometimes when it did. It does nothing if there was none.
+// "success", and sometimes when it did. If there was no URL at the time, it is
+// the first push. It does nothing if nothing has happened.
 func (s *Server) RepeatPush() {
 	s.mu.Lock()
 	p := s.platform.lastPush
@@ -113,19 +115,20 @@ func (s *Server) newAuthorizationPush(infoType, appID, code, preAuth string, now
 		"AuthorizationCodeExpiredTime", strconv.FormatInt(expires.Unix(), 10), "PreAuthCode", preAuth)
 }
 
-// deliver sends p to the platform, if it is not nil and there is an address.
+// deliver sends p to the platform, if it is not nil and there is a URL.
 // The caller does not hold the mutex, because the platform may call the server
 // before it answers.
 func (s *Server) deliver(p *push) {
-	s.mu.Lock()
-	target, handler := s.eventURL, s.eventHandler
-	if p == nil || target == "" || s.closed {
-		s.mu.Unlock()
+	if p == nil {
 		return
 	}
+	s.mu.Lock()
 	s.platform.lastPush = p
+	target, handler, closed := s.eventURL, s.eventHandler, s.closed
 	s.mu.Unlock()
-
+	if target == "" || closed {
+		return
+	}
 	query, body := sealPush(s.pushToken, s.encodingAESKey, p.message, time.Now())
 	ctx, cancel := context.WithTimeout(context.Background(), pushPatience)
 	defer cancel()

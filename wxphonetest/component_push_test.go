@@ -31,10 +31,13 @@ func TestWhatHappensIsPushed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := wxphonetest.NewServer(t, opts...)
-			s.PushTicket() // to nobody
 			s.RepeatPush()
+			first := s.PushTicket() // to nobody
 			got := &arrivals{reader: s.NewPushReader(), answer: answerSuccess}
 			s.PushTo("/wechat/events?id=1", got)
+			assert.Empty(t, got.pushes)
+			s.RepeatPush()
+			assert.Equal(t, first, got.last(t).Ticket)
 			token := fetchComponent(t, s)
 
 			ticket := s.PushTicket()
@@ -78,6 +81,11 @@ func TestWhatHappensIsPushed(t *testing.T) {
 			assert.Equal(t, preAuth, got.last(t).PreAuthCode)
 			assert.Equal(t, 61010, exchangeCode(t, s, token, code).ErrCode, "of the authorisation before")
 
+			s.PushTo("", nil)
+			n = len(got.pushes)
+			s.PushTicket()
+			assert.Len(t, got.pushes, n)
+			s.PushTo("/wechat/events?id=1", got)
 			s.Reset()
 			s.PushTicket()
 			assert.Equal(t, wxphone.PushTicket, got.last(t).InfoType, "the URL outlives a reset")
