@@ -1,153 +1,91 @@
-// Thirdparty is a third-party platform (服务商) that serves two mini-programs,
-// against a fake WeChat on this machine.
+// Thirdparty is a third-party platform (服务商) that redeems the codes of its
+// merchants' mini-programs. Tickets and refresh tokens are in a database.
 //
-//	go run ./examples/thirdparty
+// Without an address it runs against a fake WeChat on this machine, goes through
+// the life of an authorisation and ends:
 //
-// A platform needs two things that WeChat pushes to it, to the URL for
-// authorisation events: the component_verify_ticket, every 10 minutes, and the
-// news that a mini-program authorised the platform. The pushes are encrypted
-// XML, and are answered with "success". Decrypting them is no part of wxphone;
-// here, variables and method calls stand for them.
+//	go run .
+//
+// With one it serves WeChat's pushes, merchants and users until SIGINT or
+// SIGTERM. What it needs is in the platform's console:
+//
+//	export WXPHONE_COMPONENT_APPID=... WXPHONE_COMPONENT_SECRET=...
+//	export WXPHONE_PUSH_TOKEN=... WXPHONE_PUSH_AESKEY=...
+//	go run . -addr=:8080 -db=platform.db -site=https://platform.example.com
+//
+// The authorisation event URL (授权事件接收URL) is then
+// https://platform.example.com/wechat/events.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
-	"io/fs"
+	"io"
+	"log/slog"
+	"net/http"
 	"os"
-	"sync"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/wxphone/wxphone"
 )
 
 func main() {
-	if err := run(context.Background(), os.Stdout); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal does not wait for the shutdown
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "thirdparty:", err)
 		os.Exit(1)
 	}
 }
 
-// platform is what the program keeps for all its mini-programs.
-type platform struct {
-	component *wxphone.Component
-	tokens    *tokenFile
-
-	mu      sync.Mutex
-	ticket  string
-	clients map[string]*wxphone.Client
-}
-
-// newPlatform is called once per process.
-func newPlatform(appID, secret string, tokens *tokenFile, opts ...wxphone.Option) (*platform, error) {
-	p := &platform{tokens: tokens, clients: make(map[string]*wxphone.Client)}
-	var err error
-	p.component, err = wxphone.NewComponent(appID, secret, p.latestTicket, opts...)
-	return p, err
-}
-
-// latestTicket is asked when a new component_access_token is needed. With
-// several processes, keep the ticket where all of them find it.
-func (p *platform) latestTicket(context.Context) (string, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.ticket, nil
-}
-
-// onTicket is what the handler of WeChat's pushes does with a new ticket.
-func (p *platform) onTicket(ticket string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ticket = ticket
-}
-
-// client returns the one Client of a mini-program. It is small, and shares its
-// connections with the others.
-func (p *platform) client(appID string) (*wxphone.Client, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if client := p.clients[appID]; client != nil {
-		return client, nil
+// run is the program without its process, so that tests can call it.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	flags := flag.NewFlagSet("thirdparty", flag.ContinueOnError)
+	flags.SetOutput(stdout)
+	addr := flags.String("addr", "", "serve at this `address`, for the platform WXPHONE_COMPONENT_APPID")
+	database := flags.String("db", "platform.db", "keep tickets and refresh tokens in this `file`")
+	site := flags.String("site", "http://localhost:8080", "the `URL` at which browsers reach this program")
+	if err := flags.Parse(args); err != nil {
+		return err
 	}
-	client, err := p.component.Client(appID, p.tokens)
-	if err != nil {
-		return nil, err
+	if *addr == "" {
+		return demo(ctx, stdout)
 	}
-	p.clients[appID] = client
-	return client, nil
-}
-
-// phone redeems the code of a tap in the mini-program appID.
-func (p *platform) phone(ctx context.Context, appID, code string) (*wxphone.PhoneInfo, error) {
-	client, err := p.client(appID)
-	if err != nil {
-		return nil, err
-	}
-	return client.GetPhoneNumber(ctx, code)
-}
-
-// tokenFile keeps the mini-programs' refresh tokens in a JSON file. It
-// implements wxphone.RefreshTokens; a platform with several processes uses a
-// table of its database.
-type tokenFile struct {
-	path string
-	mu   sync.Mutex
-}
-
-func (f *tokenFile) LoadRefreshToken(_ context.Context, appID string) (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	tokens, err := f.read()
-	return tokens[appID], err
-}
-
-func (f *tokenFile) SaveRefreshToken(_ context.Context, appID, refreshToken string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	tokens, err := f.read()
+	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	pushes, err := wxphone.NewPushReader(getenv("WXPHONE_COMPONENT_APPID"), getenv("WXPHONE_PUSH_TOKEN"), getenv("WXPHONE_PUSH_AESKEY"))
 	if err != nil {
 		return err
 	}
-	tokens[appID] = refreshToken
-	text, err := json.Marshal(tokens)
+	rows, err := openStore(ctx, *database)
 	if err != nil {
 		return err
 	}
-	// A crash leaves the old file or the new one, never half of one.
-	if err := os.WriteFile(f.path+".new", text, 0o600); err != nil {
+	defer rows.close()
+	p, err := newPlatform(getenv("WXPHONE_COMPONENT_APPID"), getenv("WXPHONE_COMPONENT_SECRET"), rows, logger, wxphone.WithLogger(logger))
+	if err != nil {
 		return err
 	}
-	return os.Rename(f.path+".new", f.path)
+	return serve(ctx, *addr, newRouter(p, pushes, *site))
 }
 
-func (f *tokenFile) read() (map[string]string, error) {
-	tokens := make(map[string]string)
-	text, err := os.ReadFile(f.path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return tokens, nil
-	case err != nil:
-		return nil, err
+func serve(ctx context.Context, addr string, handler http.Handler) error {
+	server := &http.Server{
+		Addr: addr, Handler: handler,
+		ReadTimeout: 10 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute,
 	}
-	return tokens, json.Unmarshal(text, &tokens)
-}
-
-// advise says what the platform does about an error besides answering its
-// user with wxphone.HTTPStatus(err).
-func advise(err error) string {
-	var refusal *wxphone.APIError
-	if !errors.As(err, &refusal) || refusal.Kind() != wxphone.KindPlatform {
-		return "see the other examples"
+	failed := make(chan error, 1)
+	go func() { failed <- server.ListenAndServe() }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
 	}
-	switch refusal.Code {
-	case 61003, 61007: // not authorised, or without permission set 18
-		return "show the owner the authorisation page again; no retry will help"
-	case 61023: // the refresh token is not valid
-		return "save the current refresh token from api_get_authorizer_list"
-	case 61005, 61006: // the ticket expired, or is not one
-		return "check that the pushes arrive; api_start_push_ticket starts them"
-	default:
-		return "check the platform's settings"
-	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+	defer cancel()
+	return server.Shutdown(ctx)
 }

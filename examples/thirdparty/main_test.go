@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/wxphone/wxphone"
 )
@@ -16,29 +19,36 @@ import (
 // changing is what differs from one run to the next.
 var changing = regexp.MustCompile(`127\.0\.0\.1:\d+|rid [0-9a-f-]+`)
 
-const want = `This is a fake WeChat at http://…
+const want = `No address given: this is a fake WeChat at http://…
 
-0. The ticket was pushed, and two mini-programs authorise the platform. A user of each taps.
+1. WeChat pushes a ticket. It goes into the database.
+   in the database: true
+
+2. A merchant opens the link and agrees. WeChat pushes a code, which is exchanged for a refresh token.
+   link: mp.weixin.qq.com/cgi-bin/componentloginpage?component_appid=…&pre_auth_code=…&redirect_uri=https://platform.example.com/authorized&auth_type=2
+   in the database: true
+
+3. A user of the merchant's mini-program taps the button.
    number in wx00000000000000a1: +86 138****0000
-   number in wx00000000000000b2: +86 138****0000
-   token requests: 1 for the platform, 2 for its mini-programs
 
-1. A user logs in with wx.login. There is no AppSecret: the platform's token stands for it.
-   wxphone.Session(openid-of-alice)
+4. The refresh token dies without notice, and the access_token with it. The Client finds the current one in WeChat's list.
+   number: +86 138****0000
+   requests of the list: 1
+   the current one is in the database: true
 
-2. The owner of the second mini-program withdraws the authorisation. The first one does not notice.
+5. The process restarts. All that it needs is in the database.
+   number: +86 138****0000
+
+6. The merchant withdraws. Until the push arrives, WeChat refuses; after it, the platform does.
    error: wxphone: /wxa/business/getuserphonenumber: errcode 61003 "component is not authorized by this account" (…): the mini-program must authorise the platform again, with permission set 18
-   errors.Is(err, wxphone.ErrUnauthorized): true
    wxphone.HTTPStatus(err): 500
    to do: show the owner the authorisation page again; no retry will help
-
-3. The owner authorises the platform again. The new refresh token is saved, and the Client goes on.
-   number: +86 138****0000
+   error: this mini-program has not authorised the platform
 `
 
-func TestRunPrintsEveryStep(t *testing.T) {
+func TestRunWithoutAnAddress(t *testing.T) {
 	var stdout bytes.Buffer
-	if err := run(context.Background(), &stdout); err != nil {
+	if err := run(context.Background(), nil, os.Getenv, &stdout); err != nil {
 		t.Fatal(err)
 	}
 	if got := changing.ReplaceAllString(stdout.String(), "…"); got != want {
@@ -46,63 +56,47 @@ func TestRunPrintsEveryStep(t *testing.T) {
 	}
 }
 
-func TestTokenFileKeepsTokens(t *testing.T) {
-	ctx := context.Background()
-	path := filepath.Join(t.TempDir(), "tokens.json")
-	first := &tokenFile{path: path}
-	if token, err := first.LoadRefreshToken(ctx, "wx1"); token != "" || err != nil {
-		t.Errorf("before the first save: %q, %v", token, err)
+func TestRunMistakes(t *testing.T) {
+	console := map[string]string{
+		"WXPHONE_COMPONENT_APPID": "wxc", "WXPHONE_COMPONENT_SECRET": "secret",
+		"WXPHONE_PUSH_TOKEN": "token", "WXPHONE_PUSH_AESKEY": "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG",
 	}
-	for appID, token := range map[string]string{"wx1": "one", "wx2": "two"} {
-		if err := first.SaveRefreshToken(ctx, appID, token); err != nil {
-			t.Fatal(err)
+	database := filepath.Join(t.TempDir(), "platform.db")
+	for name := range console {
+		getenv := func(asked string) string {
+			if asked == name {
+				return ""
+			}
+			return console[asked]
+		}
+		err := run(context.Background(), []string{"-addr", "127.0.0.1:0", "-db", database}, getenv, io.Discard)
+		if !errors.Is(err, wxphone.ErrInvalidArgument) {
+			t.Errorf("without %s: got %v, want ErrInvalidArgument", name, err)
 		}
 	}
-	restarted := &tokenFile{path: path}
-	if token, err := restarted.LoadRefreshToken(ctx, "wx2"); token != "two" || err != nil {
-		t.Errorf("after a restart: %q, %v", token, err)
+	getenv := func(asked string) string { return console[asked] }
+	if err := run(context.Background(), []string{"-addr", "127.0.0.1:0", "-db", t.TempDir()}, getenv, io.Discard); err == nil {
+		t.Error("a directory is opened as a database")
 	}
-
-	if err := os.WriteFile(path, []byte(`{"wx1":`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := restarted.LoadRefreshToken(ctx, "wx1"); err == nil {
-		t.Error("a broken file is read without an error")
-	}
-	if err := restarted.SaveRefreshToken(ctx, "wx1", "one"); err == nil {
-		t.Error("a broken file is overwritten, and the other tokens with it")
-	}
-	if err := (&tokenFile{path: t.TempDir()}).SaveRefreshToken(ctx, "wx1", "one"); err == nil {
-		t.Error("a directory is written without an error")
+	if err := run(context.Background(), []string{"-help"}, getenv, io.Discard); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("got %v, want ErrHelp", err)
 	}
 }
 
-func TestAdviceForEveryPlatformError(t *testing.T) {
-	seen := make(map[string]int)
-	for _, code := range []int{61003, 61007, 61023, 61005, 61006, 61011, 40029} {
-		seen[advise(&wxphone.APIError{Code: code})]++
+func TestServeEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, "127.0.0.1:0", http.NotFoundHandler()) }()
+	cancel()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it still serves")
 	}
-	if len(seen) != 5 {
-		t.Errorf("got %v", seen)
-	}
-	if got := advise(errors.New("another")); !strings.Contains(got, "other examples") {
-		t.Errorf("got %q", got)
-	}
-}
-
-func TestClientIsMadeOnce(t *testing.T) {
-	p, err := newPlatform("wxc", "secret", &tokenFile{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, err := p.client("wx1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if second, _ := p.client("wx1"); second != first {
-		t.Error("another Client for the same mini-program")
-	}
-	if _, err := p.phone(context.Background(), "", "code"); !errors.Is(err, wxphone.ErrInvalidArgument) {
-		t.Errorf("got %v, want ErrInvalidArgument", err)
+	if err := serve(context.Background(), "an address", http.NotFoundHandler()); err == nil {
+		t.Error("it serves at no address")
 	}
 }
