@@ -218,6 +218,24 @@ func TestRepairWorksWhileTheDatabaseIsReadOnly(t *testing.T) {
 	})
 }
 
+// The token in memory dies, and the one in the database is still older.
+func TestRepairComesAfterEveryTokenThatThereIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRefreshing(t)
+		r.tokens.fail(nil, errDatabase)
+		require.NoError(t, r.refresh())
+		r.tokens.fail(nil, nil)
+		listed := r.die()
+		before := r.server.Requests(authorizerTokenAPI)
+		require.NoError(t, phoneOfApp(t, r.server, r.client, r.server.AppID()))
+		assert.Equal(t, 3, r.server.Requests(authorizerTokenAPI)-before)
+		assert.Equal(t, 1, r.server.Requests(authorizerListAPI))
+		assert.Equal(t, listed, r.stored())
+		r.log.checkLog()
+	})
+}
+
 // A list that repeats what it was told, behind a dead refresh token.
 func TestRepairQuotesNothing(t *testing.T) {
 	t.Parallel()

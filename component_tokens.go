@@ -113,8 +113,11 @@ func (s *authorizerSource) Token(ctx context.Context) (Token, error) {
 	}
 	s.keep(unsavedToken{}) // the stored one is all that is left to try
 	// Another process or a new authorisation may have stored one meanwhile.
-	if changed, stored, loadErr := s.load(ctx); loadErr == nil && changed != refreshToken {
-		return s.fetch(ctx, changed, stored)
+	if changed, storedNow, loadErr := s.load(ctx); loadErr == nil && changed != refreshToken {
+		refreshToken, stored = changed, storedNow
+		if token, err = s.fetch(ctx, refreshToken, stored); !isRefreshTokenDead(err) {
+			return token, err
+		}
 	}
 	return s.repair(ctx, refreshToken, stored, err)
 }

@@ -79,7 +79,7 @@ func AllowMalformed() Option {
 
 // WithLogger logs a warning to l for everything that fails a test of
 // [NewServer]: a malformed request, and a fault that was set for an unknown
-// endpoint.
+// endpoint. It also logs a push that was not answered with "success".
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) error {
 		if l == nil {
