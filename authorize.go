@@ -332,9 +332,6 @@ func (c *Component) eachAuthorizer(ctx context.Context, yield func(Authorizer, e
 }
 
 func (c *Component) authorizersFrom(ctx context.Context, offset int) (*authorizerListAnswer, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("wxphone: %s: %w", pathAuthorizerList, err)
-	}
 	body := wire.Object("component_appid", c.account.appID)
 	answer, err := c.api.call(ctx, &transport.Request{
 		Method:    http.MethodPost,

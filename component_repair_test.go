@@ -132,6 +132,12 @@ func TestRepairThatCannotHelpIsNotTriedForTenMinutes(t *testing.T) {
 				r.tokens.set(r.server.AppID(), r.server.Authorize())
 				time.Sleep(time.Minute)
 				require.NoError(t, phoneOfApp(t, r.server, r.client, r.server.AppID()))
+
+				// What helped before may help again.
+				r.server.FailNext(authorizerListAPI, 0, "", 0)
+				r.server.SetLatency(authorizerListAPI, 0)
+				r.die()
+				require.NoError(t, phoneOfApp(t, r.server, r.client, r.server.AppID()))
 			})
 		})
 	}
@@ -233,6 +239,19 @@ func TestRepairComesAfterEveryTokenThatThereIs(t *testing.T) {
 		assert.Equal(t, 1, r.server.Requests(authorizerListAPI))
 		assert.Equal(t, listed, r.stored())
 		r.log.checkLog()
+	})
+}
+
+func TestListedRefreshTokenIsSavedBeforeItIsTried(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRefreshing(t)
+		listed := r.die()
+		r.server.FailNext(authorizerTokenAPI, 61023, "", 1)
+		r.server.FailNext(authorizerTokenAPI, 45009, "", 1)
+		_, err := r.client.AccessToken(t.Context())
+		require.ErrorIs(t, err, wxphone.ErrQuotaExhausted)
+		assert.Equal(t, listed, r.stored())
 	})
 }
 

@@ -253,7 +253,6 @@ func (s *authorizerSource) repair(ctx context.Context, dead, stored string, refu
 		if !isRefreshTokenDead(err) {
 			return token, err
 		}
-		s.keep(unsavedToken{})
 		refusal, why = err, errListedIsDead
 	}
 	s.giveUp(why)
