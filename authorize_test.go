@@ -317,9 +317,12 @@ func TestAuthorizersAreReadInPages(t *testing.T) {
 		}
 		assert.Equal(t, want, got)
 		assert.Equal(t, requests, server.Requests(authorizerListAPI), "%d mini-programs", n)
+		left := 3
 		for _, err := range authorizers {
 			require.NoError(t, err)
-			break
+			if left--; left == 0 {
+				break
+			}
 		}
 		assert.Equal(t, requests+1, server.Requests(authorizerListAPI), "it begins anew, and a break ends it")
 	}
