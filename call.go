@@ -89,7 +89,7 @@ func maxRepeats(req *transport.Request) int {
 // call sends req to WeChat with a token and with retries. While WeChat rejects
 // the token and the source has another, it sends req again.
 func (a *api) call(ctx context.Context, req *transport.Request) (wire.Answer, error) {
-	req.Retries = a.maxRetries
+	a.setRetries(req)
 	var progress transport.Progress
 	if a.tokens == nil {
 		return a.sender.Send(ctx, req, "", &progress)
@@ -146,8 +146,17 @@ func (a *api) reportRefused(ctx context.Context, req *transport.Request, rejecte
 
 // callWithoutToken sends req to an API that needs no access_token.
 func (a *api) callWithoutToken(ctx context.Context, req *transport.Request) (wire.Answer, error) {
-	req.Retries = a.maxRetries
+	a.setRetries(req)
 	return a.sender.Send(ctx, req, "", new(transport.Progress))
+}
+
+// setRetries applies [WithMaxRetries], which is about calls. Many calls wait for
+// a request of a token, so it is retried even without.
+func (a *api) setRetries(req *transport.Request) {
+	req.Retries = a.maxRetries
+	if req.Urgent {
+		req.Retries = defaultRetries
+	}
 }
 
 // isTokenRefused reports whether another token may help. That includes 41001,

@@ -64,6 +64,7 @@ func NewComponent(appID, secret string, ticket func(context.Context) (string, er
 	if ticket == nil {
 		return nil, invalid("ticket", "is nil")
 	}
+	o.log = o.log.With("appid", appID)
 	c := &Component{
 		account: &account{appID: appID, secret: secret},
 		options: append([]Option(nil), opts...),
@@ -145,7 +146,8 @@ func (c *Component) InvalidateAccessToken(ctx context.Context, rejected string) 
 // The Client inherits the platform's options; opts come after them. Clients
 // share everything but the token and what opts change, so a process can have
 // thousands. Code2Session goes through /sns/component/jscode2session. Log
-// records of the Client name the mini-program as "authorizer".
+// records of the Client name the mini-program as "appid", as those of any Client
+// do, and as "authorizer", which only a platform's have.
 //
 // WeChat replaces a refresh token at times and says nothing. When the one that
 // tokens has is refused with 61023, the Client looks the mini-program up in the
@@ -174,7 +176,7 @@ func (c *Component) Client(authorizerAppID string, tokens RefreshTokens, opts ..
 	if err != nil {
 		return nil, err
 	}
-	o.log = o.log.With("authorizer", authorizerAppID)
+	o.log = o.log.With("appid", authorizerAppID, "authorizer", authorizerAppID)
 	own := &api{sender: o.sender(authorizerAppID), maxRetries: o.maxRetries}
 	c.shareHosts(own.sender, o.httpClient == inherited.httpClient)
 	client := &Client{

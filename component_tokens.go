@@ -33,6 +33,9 @@ type componentAnswer struct {
 // Complete makes an answer without a token a ResponseError.
 func (a *componentAnswer) Complete() bool { return a.Token != "" }
 
+// endpoint names the source in log records.
+func (s *componentSource) endpoint() string { return pathComponentToken }
+
 func (s *componentSource) Token(ctx context.Context) (Token, error) {
 	ticket, err := s.ticket(ctx)
 	if err != nil {
@@ -48,6 +51,7 @@ func (s *componentSource) Token(ctx context.Context) (Token, error) {
 		Body: wire.Object("component_appid", s.account.appID, "component_appsecret", s.account.secret,
 			"component_verify_ticket", ticket),
 		Secrets:   []string{s.account.secret, ticket},
+		Urgent:    true,
 		NewAnswer: func() wire.Answer { return new(componentAnswer) },
 	})
 	if err != nil {
@@ -102,6 +106,8 @@ func (a *authorizerAnswer) authorizerToken(asked time.Time) Token {
 	return a.token(asked)
 }
 
+func (s *authorizerSource) endpoint() string { return pathAuthorizerToken }
+
 func (s *authorizerSource) Token(ctx context.Context) (Token, error) {
 	refreshToken, stored, err := s.load(ctx)
 	if err != nil {
@@ -137,6 +143,7 @@ func (s *authorizerSource) fetch(ctx context.Context, refreshToken, stored strin
 		Body: wire.Object("component_appid", s.platform.account.appID, "authorizer_appid", s.appID,
 			"authorizer_refresh_token", refreshToken),
 		Secrets:   []string{refreshToken},
+		Urgent:    true,
 		NewAnswer: func() wire.Answer { return new(authorizerAnswer) },
 	})
 	if err != nil {

@@ -321,8 +321,7 @@ func (c *Cache) land(f *flight, token Token, err error, told string, last bool) 
 		c.mu.Unlock()
 		return false
 	case err == nil:
-		f.token = token
-		c.state.arrived(now, token)
+		f.token = c.state.arrived(now, token)
 	case f.look:
 		f.err = c.paused(now)
 	case errors.As(err, new(*storeDownError)):

@@ -107,9 +107,9 @@ func (s *state) nextTry() time.Time {
 	return s.retryAt
 }
 
-// arrived records a token that a flight fetched. The expiry is kept as wall
-// time, which continues while the machine is suspended.
-func (s *state) arrived(now time.Time, token Token) {
+// arrived records a token that a flight fetched and returns it as it is kept:
+// with its expiry as wall time, which continues while the machine is suspended.
+func (s *state) arrived(now time.Time, token Token) Token {
 	token.ExpiresAt = token.ExpiresAt.Round(0)
 	s.failures, s.cause, s.retryAt = 0, nil, time.Time{}
 	s.handed, s.handedAt = token.AccessToken, now
@@ -120,6 +120,7 @@ func (s *state) arrived(now time.Time, token Token) {
 		s.token, s.refreshAt = token, refreshTime(now, token.ExpiresAt)
 		s.newest = token.ExpiresAt
 	}
+	return token
 }
 
 // storeFailed delays the next flight after a failure of the store. It does not
