@@ -83,6 +83,17 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// without returns next, but without the hosts that are down: they cannot be
+// dialled.
+func without(down map[string]bool, next http.RoundTripper) roundTrip {
+	return func(req *http.Request) (*http.Response, error) {
+		if down[req.URL.Host] {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+		}
+		return next.RoundTrip(req)
+	}
+}
+
 // answerTo is an answer as a transport returns it.
 func answerTo(req *http.Request, body string) *http.Response {
 	return &http.Response{

@@ -343,10 +343,12 @@ func TestWhichHostsAreAsked(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				server := wxphonetest.NewServer(t)
-				out := newOutage(server, primary, fallback, "sh.api.weixin.qq.com", "a.example", "b.example")
+				out := without(map[string]bool{
+					primary: true, fallback: true, "sh.api.weixin.qq.com": true, "a.example": true, "b.example": true,
+				}, server.HTTPClient().Transport)
 				var asked []string
 				observe := wxphone.WithObserver(func(_ context.Context, call wxphone.Call) { asked = append(asked, call.Host) })
-				client := server.NewClient(append(tt.options, wxphone.WithHTTPClient(out.client()), wxphone.WithMaxRetries(0), observe)...)
+				client := server.NewClient(append(tt.options, wxphone.WithHTTPClient(&http.Client{Transport: out}), wxphone.WithMaxRetries(0), observe)...)
 				_, err := client.GetPhoneNumber(t.Context(), "code")
 				require.Error(t, err)
 				assert.Equal(t, tt.want, asked[:len(tt.want)])
