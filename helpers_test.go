@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -297,73 +296,6 @@ const (
 	primary  = "api.weixin.qq.com"
 	fallback = "api2.weixin.qq.com"
 )
-
-// outage stands between a Client and the fake WeChat and keeps some hosts from
-// being reached, as net/http would report it.
-type outage struct {
-	next http.RoundTripper
-
-	mu    sync.Mutex
-	down  map[string]error         // by host
-	slow  map[string]time.Duration // how long a failing dial takes
-	dials map[string]int
-}
-
-// breakDown keeps host from being reached; a dial of it takes as long as slow.
-func (o *outage) breakDown(host string, slow time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.down[host] = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
-	o.slow[host] = slow
-}
-
-func (o *outage) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := req.URL.Host
-	o.mu.Lock()
-	o.dials[host]++
-	down, slow := o.down[host], o.slow[host]
-	o.mu.Unlock()
-	if down == nil {
-		return o.next.RoundTrip(req)
-	}
-	req.Body.Close()
-	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.GetConn != nil {
-		trace.GetConn(host)
-	}
-	select {
-	case <-time.After(slow):
-		return nil, down
-	case <-req.Context().Done():
-		return nil, req.Context().Err()
-	}
-}
-
-func (o *outage) client() *http.Client { return &http.Client{Transport: o} }
-
-func (o *outage) dialled(host string) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.dials[host]
-}
-
-func (o *outage) restore(host string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	delete(o.down, host)
-}
-
-func newOutage(server *wxphonetest.Server, hosts ...string) *outage {
-	o := &outage{
-		next:  server.HTTPClient().Transport,
-		down:  map[string]error{},
-		slow:  map[string]time.Duration{},
-		dials: map[string]int{},
-	}
-	for _, host := range hosts {
-		o.breakDown(host, 0)
-	}
-	return o
-}
 
 // latestTicket is where a platform asks for its component_verify_ticket.
 func latestTicket(context.Context) (string, error) { return someTicket, nil }
