@@ -321,7 +321,7 @@ func TestDefaultPoolHasAGate(t *testing.T) {
 
 func TestBurstMakesSixtyFourHandshakesAtATime(t *testing.T) {
 	t.Parallel()
-	const callers = 200
+	const callers = 130
 	var now, most atomic.Int32
 	var once sync.Once
 	full, release := make(chan struct{}), make(chan struct{})
