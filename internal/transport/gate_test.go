@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"runtime"
 	"strings"
 	"sync"
@@ -270,6 +271,40 @@ func TestDialBeginsBehindTheGate(t *testing.T) {
 	<-gate
 	_, err = d.dial(&exchangeContext{context.Background(), x}, "tcp", "127.0.0.1:1")
 	require.ErrorIs(t, err, errCut)
+	assert.True(t, x.wait.dialing)
+	x.waiters.leave(x)
+}
+
+// A pool of the user's with a bound has no gate; package net tells of its dials.
+func TestDialOfABoundedPoolIsNoticed(t *testing.T) {
+	t.Parallel()
+	address := newSilentHost(t).address
+	for _, bound := range []int{0, 1} {
+		dialled := make(chan struct{})
+		pool := &http.Transport{MaxConnsPerHost: bound, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			defer close(dialled)
+			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+			if err == nil {
+				conn.Close()
+			}
+			return nil, errCut
+		}}
+		x := newExchange(newSender(pool), newRequest(), "", 0)
+		x.url.Host = address
+		_, _, failed := x.run(context.Background(), false)
+		<-dialled
+		require.ErrorIs(t, failed.err, errCut)
+		assert.Equal(t, bound > 0, x.wait.dialing)
+	}
+}
+
+func TestDNSLookupIsADial(t *testing.T) {
+	t.Parallel()
+	x := newExchange(newSender(&http.Transport{MaxConnsPerHost: 1}), newRequest(), "", 0)
+	x.wait.allowed = time.Hour
+	hooks := httptrace.ContextClientTrace(x.traced(context.Background()))
+	hooks.GetConn("a.test:80")
+	hooks.DNSStart(httptrace.DNSStartInfo{Host: "a.test"})
 	assert.True(t, x.wait.dialing)
 	x.waiters.leave(x)
 }
