@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -447,4 +449,32 @@ func (c *crowd) meet(b *testing.B, unlimited bool, callers, callsEach int, laten
 	c.callers += callers
 	c.connections += int(connections.Load())
 	c.calls = append(c.calls, calls...)
+}
+
+// countConnections counts the connections to a server that was not started yet.
+func countConnections(server *httptest.Server) *atomic.Int32 {
+	connections := new(atomic.Int32)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	return connections
+}
+
+// tlsServer serves handler over loopback TLS and counts the connections. The
+// returned client is the default one, but for trusting the server.
+func tlsServer(tb testing.TB, handler http.Handler) (server *httptest.Server, client *http.Client, connections *atomic.Int32) {
+	tb.Helper()
+	server = httptest.NewUnstartedServer(handler)
+	connections = countConnections(server)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // connections closed in mid-handshake
+	server.StartTLS()
+	tb.Cleanup(server.Close)
+	own := *wxphone.DefaultHTTPClient()
+	transport := own.Transport.(*http.Transport).Clone()
+	transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	tb.Cleanup(transport.CloseIdleConnections)
+	own.Transport = transport
+	return server, &own, connections
 }
