@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/transport"
 )
 
 // inMemory answers every request at once, so that only the client's own work
@@ -471,10 +472,10 @@ func tlsServer(tb testing.TB, handler http.Handler) (server *httptest.Server, cl
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // connections closed in mid-handshake
 	server.StartTLS()
 	tb.Cleanup(server.Close)
-	own := *wxphone.DefaultHTTPClient()
-	transport := own.Transport.(*http.Transport).Clone()
-	transport.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	tb.Cleanup(transport.CloseIdleConnections)
-	own.Transport = transport
+	own := *transport.DefaultClient().HTTP()
+	pool := own.Transport.(*http.Transport).Clone()
+	pool.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	tb.Cleanup(pool.CloseIdleConnections)
+	own.Transport = pool
 	return server, &own, connections
 }

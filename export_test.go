@@ -1,15 +1,6 @@
 package wxphone
 
-import (
-	"context"
-	"net/http"
-
-	"github.com/wxphone/wxphone/internal/transport"
-)
-
-// DefaultHTTPClient lets the external tests trust a test server's certificate
-// without giving up the transport that users get.
-func DefaultHTTPClient() *http.Client { return transport.DefaultClient().HTTP() }
+import "context"
 
 // RedeemUnmerged is GetPhoneNumber without duplicates.go, to measure what that
 // costs.
