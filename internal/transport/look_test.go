@@ -156,6 +156,28 @@ func TestCallMovesOnAfterAThirdOfItsTime(t *testing.T) {
 	}
 }
 
+func TestLastHostIsWaitedForToTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		s := newSender(sendOver(func(req *http.Request, hooks *httptrace.ClientTrace) (*http.Response, error) {
+			hooks.GetConn(req.URL.Host)
+			select {
+			case <-time.After(8 * time.Second):
+				hooks.GotConn(httptrace.GotConnInfo{})
+				return answerWith(req, 200, goodAnswer), nil
+			case <-req.Context().Done():
+				return nil, context.Cause(req.Context())
+			}
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := s.Send(ctx, newRequest(), "", new(Progress))
+		require.NoError(t, err)
+		assert.Equal(t, longestWait+8*time.Second, time.Since(begin))
+	})
+}
+
 func TestRetryAfterPutsTheNextAttemptOff(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
