@@ -259,8 +259,6 @@ func TestDialBeginsBehindTheGate(t *testing.T) {
 	t.Parallel()
 	d := &gatedDialer{Dialer: net.Dialer{Control: func(string, string, syscall.RawConn) error { return errCut }}}
 	x, _ := waitingExchange(t, new(waiters), time.Hour, true)
-	host := NewHost("https", "a.test")
-	x.host = &host
 	x.onWanted("")
 	gate := fill(d, "127.0.0.1:1", 0)
 	ctx, cancel := context.WithCancel(&exchangeContext{context.Background(), x})

@@ -215,6 +215,31 @@ func TestConnectionThatComesTooLateIsClosedUnused(t *testing.T) {
 	}
 }
 
+// Not every transport says which connection it has.
+func TestLateConnectionThatIsNotShownCannotBeClosed(t *testing.T) {
+	t.Parallel()
+	w, _ := hostWithWaiters()
+	x, _ := waitingExchange(t, w, time.Hour, false)
+	x.onWanted("a.test:80")
+	w.moveOn()
+	x.onGot(httptrace.GotConnInfo{})
+	assert.False(t, x.closed.Load())
+	assert.False(t, x.lost(errCut).noConnection, "it may be used")
+}
+
+func TestExchangeThatIsOverWantsNoConnection(t *testing.T) {
+	t.Parallel()
+	for _, last := range []bool{false, true} {
+		x := newExchange(newSender(sendOver(func(_ *http.Request, hooks *httptrace.ClientTrace) (*http.Response, error) {
+			hooks.GetConn("a.test:80")
+			return nil, errCut
+		})), newRequest(), "", 0)
+		_, _, failed := x.run(context.Background(), last)
+		require.ErrorIs(t, failed.err, errCut)
+		assert.False(t, x.wantsConnection())
+	}
+}
+
 func TestConnectionInTimeIsKept(t *testing.T) {
 	t.Parallel()
 	conn, isClosed := pipeEnd(t)

@@ -100,7 +100,8 @@ func waitingExchange(t *testing.T, w *waiters, allowed time.Duration, queues boo
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	t.Cleanup(func() { cancel(nil) })
-	x := &exchange{sender: &Sender{HTTP: &Client{queues: queues}}, req: newRequest(), waiters: w}
+	host := NewHost("https", "a.test")
+	x := &exchange{sender: &Sender{HTTP: &Client{queues: queues}}, req: newRequest(), host: &host, waiters: w}
 	x.wait.allowed, x.wait.cancel = allowed, cancel
 	return x, ctx
 }
