@@ -84,6 +84,25 @@ func TestInterruptedCallTellsItsContextOnce(t *testing.T) {
 	require.ErrorIs(t, err, errCut)
 }
 
+func TestFailureOfACancelledCallMatchesBoth(t *testing.T) {
+	t.Parallel()
+	for retries := range 2 {
+		ctx, cancel := context.WithCancel(context.Background())
+		s := newSender(sendOver(func(_ *http.Request, hooks *httptrace.ClientTrace) (*http.Response, error) {
+			sent(hooks, httptrace.GotConnInfo{})
+			cancel()
+			return nil, errCut
+		}))
+		req := newRequest()
+		req.Retries = retries
+		_, err := s.Send(ctx, req, "", new(Progress))
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, errCut)
+		require.ErrorIs(t, err, errMaybeUsed)
+		assert.NotContains(t, err.Error(), "waiting to try again")
+	}
+}
+
 func TestSecondSendGoesOnWithTheProgressOfTheFirst(t *testing.T) {
 	t.Parallel()
 	var answers []string

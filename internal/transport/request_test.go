@@ -108,8 +108,38 @@ func TestAnswerIsReadHoweverItComes(t *testing.T) {
 	require.NoError(t, err)
 	assert.Greater(t, len(body), maxAnswer)
 	assert.Less(t, len(body), 2*maxAnswer)
+	body, err = readAnswer(&http.Response{Body: io.NopCloser(io.MultiReader(
+		strings.NewReader(strings.Repeat("x", maxAnswer)), strings.NewReader("x")))})
+	require.NoError(t, err)
+	assert.Greater(t, len(body), maxAnswer, "it is seen to be too long")
 	_, err = readAnswer(&http.Response{Body: io.NopCloser(io.MultiReader(strings.NewReader("x"), iotest.ErrReader(errCut)))})
 	require.ErrorIs(t, err, errCut)
+}
+
+// body counts how often it is closed.
+type body struct {
+	io.Reader
+	closed int
+}
+
+func (b *body) Close() error { b.closed++; return nil }
+
+// Else the connection would be lost to the pool.
+func TestBodyOfEveryAnswerIsClosed(t *testing.T) {
+	t.Parallel()
+	for status, text := range map[int]io.Reader{
+		200: strings.NewReader(goodAnswer), 201: strings.NewReader(`{"errcode":7}`), 202: strings.NewReader("<html>"),
+		502: strings.NewReader(""), 203: iotest.ErrReader(errCut),
+	} {
+		b := &body{Reader: text}
+		s := newSender(sendOver(func(req *http.Request, _ *httptrace.ClientTrace) (*http.Response, error) {
+			answer := answerWith(req, status, "")
+			answer.Body, answer.ContentLength = b, -1
+			return answer, nil
+		}))
+		_, _ = s.Send(context.Background(), newRequest(), "", new(Progress))
+		assert.Equal(t, 1, b.closed, status)
+	}
 }
 
 // An answer that breaks off was lost, whatever status came with it.
