@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,6 +49,8 @@ type Client struct {
 	// dialHooks reports whether only the hooks of package net show that a
 	// connection is being established.
 	dialHooks bool
+
+	droppedAt atomic.Pointer[time.Time]
 }
 
 // NewClient returns c as a Client. c must not follow redirects.
@@ -77,6 +80,19 @@ var defaultClient = sync.OnceValue(func() *Client {
 		queues:   true,
 	}
 })
+
+// dropIdle closes the idle connections, because one of the pool gave no answer
+// in time and the others may be as dead. If WeChat is only slow, that happens
+// often, so it is done once in the time that an idle connection may live.
+func (c *Client) dropIdle(now time.Time) {
+	before := c.droppedAt.Load()
+	if before != nil && now.Sub(*before) < idleTimeout {
+		return
+	}
+	if c.droppedAt.CompareAndSwap(before, &now) {
+		c.http.CloseIdleConnections()
+	}
+}
 
 // HTTP returns the http.Client in c.
 func (c *Client) HTTP() *http.Client { return c.http }
@@ -150,8 +166,8 @@ func (d *gatedDialer) dial(ctx context.Context, network, address string) (net.Co
 	passed := &passingConn{Conn: conn, gate: gate}
 	if x.host.scheme == "http" {
 		passed.pass()
-	} else {
-		x.handshake.Store(passed)
+	} else if earlier := x.handshake.Swap(passed); earlier != nil {
+		earlier.pass() // only one can be found when its handshake is done
 	}
 	return passed, nil
 }

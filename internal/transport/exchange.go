@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -45,7 +46,9 @@ type failure struct {
 	mayHaveTaken bool          // WeChat may have done what the request asks for
 	answerLost   bool          // its answer may have been lost
 	reused       bool          // the connection came from the pool
-	silent       bool          // no answer came before the time limit
+	silent       bool          // that connection gave no answer before the time limit
+
+	parts [2]*failure // those that this one joins
 
 	noConnection bool // nothing was sent to this host, or not by the last try of net/http
 	movedOn      bool // the wait for a connection was ended
@@ -57,7 +60,7 @@ type failure struct {
 func (s *Sender) exchange(ctx context.Context, req *Request, token string, index int, last bool, progress *Progress) (wire.Answer, *failure) {
 	progress.exchanges++
 	x := newExchange(s, req, token, index)
-	x.alone = progress.alone || s.Hosts.silent[index].Load()
+	x.alone = progress.alone
 	progress.SentAt = x.begun
 	answer, status, failed := x.run(ctx, last)
 	progress.sent = progress.sent || failed == nil || failed.httpStatus > 0 || failed.mayHaveTaken
@@ -130,6 +133,8 @@ type exchange struct {
 	closed    atomic.Bool  // the last connection was closed before anything was written
 	over      atomic.Bool  // no longer waits for a connection
 	handshake atomic.Pointer[passingConn]
+
+	writtenBefore atomic.Int32 // written, when the last connection was closed
 }
 
 // exchangeKey is the context key of the exchange that a connection is
@@ -221,6 +226,7 @@ func (x *exchange) onGot(info httptrace.GotConnInfo) {
 		// The exchange was moved on in the meantime, but net/http would still
 		// send the request on this connection.
 		_ = info.Conn.Close()
+		x.writtenBefore.Store(x.written.Load())
 		x.closed.Store(true)
 	}
 }
@@ -307,8 +313,8 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 	if text == "" {
 		return 0
 	}
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+	if seconds, err := strconv.ParseUint(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, math.MaxInt32)) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {
 		return max(0, at.Sub(now))
@@ -400,15 +406,14 @@ func (x *exchange) seal(ctx context.Context) *failure {
 	if !x.secured() {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
-		// Signing may have taken long, for example in a KMS. net/http would
-		// return the same error.
-		return &failure{err: x.cleanError(err), retry: true}
-	}
 	var err error
 	x.body, x.header, err = x.sender.Security.Seal(x.sender.AppID, x.host.url(x.req.Path), x.req.Body)
 	if err != nil {
 		return &failure{err: fmt.Errorf("%w (%s)", err, x.req.Path)}
+	}
+	if err := ctx.Err(); err != nil {
+		// Signing may have taken long, for example in a KMS.
+		return &failure{err: x.cleanError(err), noConnection: true}
 	}
 	return nil
 }
@@ -505,8 +510,10 @@ func (x *exchange) lost(err error) *failure {
 	switch {
 	case movedOn && (x.closed.Load() || x.got.Load() < x.wanted.Load()):
 		err = errMovedOn
-		// If the connection was closed, only net/http's buffer was written.
-		sent = sent && (!x.closed.Load() || x.written.Load() > 1)
+		if x.closed.Load() {
+			// What was written after that went into net/http's buffer only.
+			sent = x.writtenBefore.Load() > 0
+		}
 		failed.noConnection, failed.movedOn = true, true
 	case x.got.Load() < x.wanted.Load(), x.wanted.Load() == 0 && (x.sender.HTTP.standard || isDialError(err)):
 		failed.noConnection = true
@@ -515,7 +522,7 @@ func (x *exchange) lost(err error) *failure {
 		sent = true // a transport that calls no hooks may have sent it
 	default:
 		failed.reused = x.reused.Load()
-		failed.silent = time.Since(x.begun) >= shortestSilence && isTimeout(err)
+		failed.silent = failed.reused && time.Since(x.begun) >= shortestSilence && isTimeout(err)
 	}
 	failed.err = x.cleanError(err)
 	failed.mayHaveTaken, failed.answerLost = sent, sent

@@ -437,3 +437,25 @@ func isDialing() bool {
 	stacks := make([]byte, 4<<20)
 	return strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "(*gatedDialer).dial")
 }
+
+// Two handshakes under way for one exchange: the first dial of a call that got
+// a connection from the pool meanwhile, which broke, and the second. The
+// pointer to the first is overwritten, so its place in the gate is held as long
+// as its connection lives in the pool.
+func TestTwoHandshakesOfOneExchangeGiveBothPlacesBack(t *testing.T) {
+	t.Parallel()
+	address := newSilentHost(t).address
+	d := new(gatedDialer)
+	x, ctx := wanting("https")
+	first, err := d.dial(ctx, "tcp", address)
+	require.NoError(t, err)
+	defer first.Close()
+	x.got.Add(1) // from the pool, and broken
+	x.onWanted("")
+	second, err := d.dial(ctx, "tcp", address)
+	require.NoError(t, err)
+	defer second.Close()
+	x.onHandshake(tls.ConnectionState{}, nil)
+	x.onHandshake(tls.ConnectionState{}, nil)
+	assert.Empty(t, d.gate(address), "both handshakes are over")
+}

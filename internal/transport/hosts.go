@@ -74,8 +74,7 @@ func isPort(port string) bool {
 // primary, so that not every call has to detect it.
 type Hosts struct {
 	list    []Host
-	waiters []waiters     // exchanges waiting for the host with the same index
-	silent  []atomic.Bool // for the host with the same index; see fellSilent
+	waiters []waiters // exchanges waiting for the host with the same index
 	outage  atomic.Pointer[outage]
 }
 
@@ -87,7 +86,7 @@ type outage struct {
 
 // NewHosts returns the hosts in list, of which list[0] is the primary.
 func NewHosts(list ...Host) *Hosts {
-	l := &Hosts{list: list, waiters: make([]waiters, len(list)), silent: make([]atomic.Bool, len(list))}
+	l := &Hosts{list: list, waiters: make([]waiters, len(list))}
 	for i := range l.waiters {
 		l.waiters[i].dead = func() { l.dead(i) }
 	}
@@ -120,17 +119,9 @@ func (l *Hosts) dead(i int) {
 	l.waiters[i].moveOn()
 }
 
-// fellSilent records that host i did not answer a request in time. The other
-// connections in the pool may be broken too, so none is used until the host
-// answers again.
-func (l *Hosts) fellSilent(i int) { l.silent[i].Store(true) }
-
 // answered ends an outage if host i is the primary. Only an HTTP answer does
 // so, because a host that fails under load may leave open connections.
 func (l *Hosts) answered(i int) {
-	if l.silent[i].Load() {
-		l.silent[i].Store(false)
-	}
 	if o := l.outage.Load(); o != nil && i == 0 {
 		l.outage.CompareAndSwap(o, nil)
 	}
@@ -152,7 +143,7 @@ func (s *Sender) tryHosts(ctx context.Context, req *Request, token string, progr
 		case failed == nil || failed.httpStatus > 0:
 			s.Hosts.answered(index)
 		case failed.silent:
-			s.Hosts.fellSilent(index)
+			s.HTTP.dropIdle(time.Now())
 		}
 		if failed == nil || !failed.noConnection {
 			return answer, failed
@@ -179,7 +170,13 @@ func (f *failure) after(earlier *failure) *failure {
 	joined.err = fmt.Errorf("%w; then: %w", earlier.err, f.err)
 	joined.retry = f.retry || earlier.retry
 	joined.mayHaveTaken = f.mayHaveTaken || earlier.mayHaveTaken
+	joined.parts = [2]*failure{earlier, f}
 	return &joined
+}
+
+// includes reports whether f is other or joins it.
+func (f *failure) includes(other *failure) bool {
+	return f == other || f.parts[0] != nil && (f.parts[0].includes(other) || f.parts[1].includes(other))
 }
 
 // lookAtPrimary sends a request without a token to the primary host. It runs in

@@ -110,21 +110,32 @@ func TestCallDoesNotWaitForTheLookThatItCauses(t *testing.T) {
 	})
 }
 
-func TestHostIsSilentAfterASecondWithoutAnAnswer(t *testing.T) {
+func TestPoolIsEmptiedAfterASecondWithoutAnAnswerOnAConnectionOfIt(t *testing.T) {
 	t.Parallel()
-	for limit, want := range map[time.Duration]bool{shortestSilence - 1: false, shortestSilence: true, time.Minute: true} {
+	for _, tt := range []struct {
+		limit  time.Duration
+		reused bool
+		closed int
+	}{
+		{shortestSilence - 1, true, 0},
+		{shortestSilence, true, 1},
+		{time.Minute, true, 1},
+		{time.Minute, false, 0},
+	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := newSender(sendOver(func(req *http.Request, hooks *httptrace.ClientTrace) (*http.Response, error) {
-				sent(hooks, httptrace.GotConnInfo{})
+			pool := &idle{}
+			pool.sendOver = func(req *http.Request, hooks *httptrace.ClientTrace) (*http.Response, error) {
+				sent(hooks, httptrace.GotConnInfo{Reused: tt.reused})
 				<-req.Context().Done()
 				return nil, req.Context().Err()
-			}))
-			ctx, cancel := context.WithTimeout(t.Context(), limit)
+			}
+			s := newSender(pool)
+			ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
 			defer cancel()
 			_, err := s.Send(ctx, newRequest(), "", new(Progress))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			require.ErrorIs(t, err, errMaybeUsed)
-			assert.Equal(t, want, s.Hosts.silent[0].Load(), "%v", limit)
+			assert.Equal(t, tt.closed, pool.closed, "%+v", tt)
 			assert.Nil(t, s.Hosts.outage.Load(), "the next host is for lack of a connection")
 		})
 	}

@@ -48,8 +48,9 @@ func TestLostExchange(t *testing.T) {
 		"connected, not written":        {err: io.EOF, wanted: 1, got: 1, want: verdict{retry: true}},
 		"written":                       {err: io.EOF, wanted: 1, got: 1, written: 1, want: verdict{retry: true, sent: true}},
 		"written, reused":               {err: io.EOF, wanted: 1, got: 1, written: 1, reused: true, want: verdict{retry: true, sent: true, reused: true}},
-		"written, timeout":              {err: os.ErrDeadlineExceeded, wanted: 1, got: 1, written: 1, took: time.Second, want: verdict{retry: true, sent: true, silent: true}},
-		"written, context over":         {err: context.DeadlineExceeded, wanted: 1, got: 1, written: 1, took: time.Second, want: verdict{retry: true, sent: true, silent: true}},
+		"written, reused, timeout":      {err: os.ErrDeadlineExceeded, wanted: 1, got: 1, written: 1, reused: true, took: time.Second, want: verdict{retry: true, sent: true, reused: true, silent: true}},
+		"written, timeout":              {err: os.ErrDeadlineExceeded, wanted: 1, got: 1, written: 1, took: time.Second, want: verdict{retry: true, sent: true}},
+		"written, context over":         {err: context.DeadlineExceeded, wanted: 1, got: 1, written: 1, took: time.Second, want: verdict{retry: true, sent: true}},
 		"written, short deadline":       {err: context.DeadlineExceeded, wanted: 1, got: 1, written: 1, took: time.Second / 2, want: verdict{retry: true, sent: true}},
 		"written, cut late":             {err: io.EOF, wanted: 1, got: 1, written: 1, took: time.Minute, want: verdict{retry: true, sent: true}},
 		"cancelled late":                {err: context.Canceled, wanted: 1, got: 1, written: 1, took: time.Minute, want: verdict{retry: true, sent: true}},
@@ -78,6 +79,7 @@ func TestLostExchange(t *testing.T) {
 			x.written.Store(tt.written)
 			x.reused.Store(tt.reused)
 			x.closed.Store(tt.closed)
+			x.writtenBefore.Store(max(0, tt.written-1))
 			failed := x.lost(&url.Error{Op: "Post", URL: "http://a.test/?access_token=secret", Err: tt.err})
 			assert.Equal(t, tt.want, verdict{
 				failed.noConnection, failed.movedOn, failed.retry, failed.mayHaveTaken, failed.reused, failed.silent,
@@ -312,4 +314,28 @@ func TestGivenUpHostAndItsConnectionComeAtOnce(t *testing.T) {
 	assert.Zero(t, s.Hosts.waiters[0].holding)
 	assert.Zero(t, waiting(&s.Hosts.waiters[0]))
 	t.Logf("%d of %d were answered, the others moved on", answered.Load(), rounds)
+}
+
+// A GET is written whole, its connection breaks, net/http looks for another
+// one, and the host is given up just when that is there. If net/http notices
+// the closing before it writes, the first request is forgotten.
+func TestRequestWrittenBeforeTheLateConnectionIsRemembered(t *testing.T) {
+	t.Parallel()
+	conn, _ := pipeEnd(t)
+	var s *Sender
+	s = newSender(sendOver(func(req *http.Request, hooks *httptrace.ClientTrace) (*http.Response, error) {
+		if req.URL.Host == "b.test" {
+			return answerWith(req, 200, `{"errcode":40029}`), nil
+		}
+		sent(hooks, httptrace.GotConnInfo{Reused: true}) // WeChat has it
+		hooks.GetConn("a.test:80")
+		s.Hosts.dead(0)
+		hooks.GotConn(httptrace.GotConnInfo{Conn: conn})
+		return nil, net.ErrClosed // nothing is written to it
+	}))
+	s.HTTP.standard = true
+	req := newRequest()
+	req.Method, req.Body = http.MethodGet, nil
+	_, err := s.Send(context.Background(), req, "", new(Progress))
+	require.ErrorIs(t, err, errMaybeUsed)
 }

@@ -175,3 +175,24 @@ func TestTimeForARetryAfter(t *testing.T) {
 	assert.True(t, hasTime(ctx, time.Minute))
 	assert.False(t, hasTime(ctx, time.Hour))
 }
+
+// The last failure of two hosts is a joined copy, so it is not known again as
+// the one that was noted: its text comes twice, and the last attempt is called
+// an earlier one.
+func TestJoinedFailureIsToldOnce(t *testing.T) {
+	t.Parallel()
+	s := newSender(sendOver(func(req *http.Request, hooks *httptrace.ClientTrace) (*http.Response, error) {
+		hooks.GetConn("h:80")
+		if req.URL.Host == "b.test" {
+			hooks.GotConn(httptrace.GotConnInfo{Reused: true})
+			hooks.WroteRequest(httptrace.WroteRequestInfo{})
+			hooks.GetConn("h:80")
+		}
+		return nil, errRefusedDial
+	}))
+	s.HTTP.standard = true
+	_, err := s.Send(context.Background(), newRequest(), "", new(Progress))
+	require.ErrorIs(t, err, errMaybeUsed)
+	assert.ErrorContains(t, err, "WeChat may have taken the code all the same")
+	assert.NotContains(t, err.Error(), "an earlier attempt")
+}

@@ -185,7 +185,7 @@ func TestExchangeIsReportedAsItWas(t *testing.T) {
 	}, busy.Refusal)
 	assert.Equal(t, Exchange{
 		Endpoint: "/redeem", Host: "a.test", Attempt: 1, Duration: first.Duration, HTTPStatus: 200,
-		Code: busyCode, RID: "65a1b2c3-01234567-89abcdef", Err: first.Err,
+		Code: busyCode, RID: "65a1b2c3-01234567-89abcdef", Err: first.Err, Retried: true,
 	}, first)
 	assert.Equal(t, Exchange{Endpoint: "/redeem", Host: "a.test", Attempt: 2, Duration: seen[1].Duration, HTTPStatus: 200}, seen[1])
 }
@@ -370,4 +370,12 @@ func TestClientKnowsItsTransport(t *testing.T) {
 	assert.False(t, alone.DisableKeepAlives, "its header would end the connection before the answer")
 	assert.Empty(t, pool.TLSNextProto)
 	assert.NotNil(t, pool.TLSNextProto, "HTTP/1.1 only")
+}
+
+// A Retry-After beyond 2^31 seconds counts as none: the request is sent again
+// at once.
+func TestEndlessRetryAfterIsNotNone(t *testing.T) {
+	t.Parallel()
+	header := http.Header{"Retry-After": {"2147483648"}}
+	assert.Greater(t, retryAfter(header, time.Now()), longestRetryAfter)
 }

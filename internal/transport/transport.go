@@ -173,12 +173,12 @@ func (p *Progress) withEffect(req *Request, failed *failure) error {
 		return failed.err
 	}
 	earlier := p.taken
-	if earlier == failed {
+	if failed.includes(earlier) {
 		earlier = p.first
 	}
 	var err error
 	switch {
-	case earlier == failed, failed.code != 0 && failed.code == earlier.code:
+	case failed.includes(earlier), failed.code != 0 && failed.code == earlier.code:
 		err = fmt.Errorf("%w; WeChat may have %s all the same", failed.err, req.Effect.Done)
 	case earlier.attempt == 1:
 		err = fmt.Errorf("%w; the first attempt may have %s, it had failed with: %w", failed.err, req.Effect.Done, earlier.err)

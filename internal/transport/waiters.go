@@ -116,6 +116,7 @@ func (w *waiters) got(x *exchange) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.remove(x)
+	x.wait.dialing = false
 	if !x.wait.holds {
 		x.wait.holds = true
 		w.holding++

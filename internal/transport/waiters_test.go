@@ -120,3 +120,21 @@ func TestMovedOnIsATimeout(t *testing.T) {
 	assert.ErrorAs(t, errMovedOn, &temporary)
 	assert.True(t, temporary.Temporary())
 }
+
+// An exchange whose first dial lost against a connection from the pool, and
+// whose connection broke then, waits for a place in a full pool. It still
+// counts as dialling, so it declares the host dead.
+func TestSecondWaitForAPlaceSpeaksForNobody(t *testing.T) {
+	t.Parallel()
+	w, _ := hostWithWaiters()
+	other, _ := waitingExchange(t, w, time.Hour, true)
+	w.got(other)
+	x, _ := waitingExchange(t, w, time.Hour, true)
+	w.enter(x)
+	w.dials(x)
+	w.got(x)   // one from the pool, which is broken
+	w.enter(x) // and now it waits for a place
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	assert.False(t, w.speaksForOthers(x))
+}
