@@ -144,7 +144,7 @@ func TestAuthorizeRefusesArgumentsThatCannotBeRight(t *testing.T) {
 	for _, call := range calls {
 		assertInvalid(t, call(ctx, nil), "NewComponent")
 		assertInvalid(t, call(ctx, new(wxphone.Component)), "NewComponent")
-		assertInvalid(t, call(nil, platform), "ctx") //nolint:staticcheck // on purpose
+		assertInvalid(t, call(nil, platform), "ctx")
 	}
 	assert.Empty(t, server.Exchanges(), "nothing was sent")
 }
@@ -343,7 +343,7 @@ func lister(t *testing.T, page func(offset int) string) (platform *wxphone.Compo
 			Count  int    `json:"count"`
 		}
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil || body.AppID != someComponentID || body.Count != 500 {
-			return nil, fmt.Errorf("an odd request: %v %v", body, err)
+			return nil, fmt.Errorf("an odd request: %+v: %w", body, err)
 		}
 		*pages++
 		if *pages > 50 {

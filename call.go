@@ -176,7 +176,7 @@ var consumedCode = &transport.Effect{Done: "consumed the code", Maybe: ErrCodeMa
 // transportErrors creates the errors of internal/transport as types of this
 // package.
 var transportErrors = transport.Errors{
-	Refused: func(r transport.Refusal) (error, transport.Remedy) {
+	Refused: func(r transport.Refusal) (transport.Remedy, error) {
 		err := &APIError{Endpoint: r.Endpoint, Code: r.Code, Message: r.Message, RID: r.RID, HTTPStatus: r.HTTPStatus}
 		if err.Kind() == KindCodeRejected {
 			err.hint = codeHint(r.Endpoint, r.OneTime)
@@ -186,11 +186,11 @@ var transportErrors = transport.Errors{
 		}
 		switch {
 		case err.Kind() == KindTransient:
-			return err, transport.Time
+			return transport.Time, err
 		case isTokenRefused(err):
-			return err, transport.Token
+			return transport.Token, err
 		default:
-			return err, transport.None
+			return transport.None, err
 		}
 	},
 	NotAnswer: func(endpoint string, httpStatus int, snippet string) error {

@@ -58,14 +58,17 @@ func TestCallsWithOneCodeAtTheSameTimeAreOneRedemption(t *testing.T) {
 	t.Parallel()
 	for name, newServer := range map[string]func(testing.TB) (*wxphonetest.Server, *wxphone.Client){
 		"plain": func(tb testing.TB) (*wxphonetest.Server, *wxphone.Client) {
+			tb.Helper()
 			server := wxphonetest.NewServer(tb)
 			return server, server.NewClient()
 		},
 		"API security": func(tb testing.TB) (*wxphonetest.Server, *wxphone.Client) {
+			tb.Helper()
 			server := wxphonetest.NewServer(tb, wxphonetest.WithAPISecurity())
 			return server, server.NewClient(wxphone.WithAPISecurity(server.APISecurity()))
 		},
 		"third-party platform": func(tb testing.TB) (*wxphonetest.Server, *wxphone.Client) {
+			tb.Helper()
 			server := wxphonetest.NewServer(tb)
 			tokens := authorized(server, server.AppID())
 			return server, clientOf(tb, server.NewComponent(), server.AppID(), tokens)

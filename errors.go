@@ -224,7 +224,7 @@ func (e *ResponseError) Error() string {
 
 // Is reports whether target is [ErrRateLimited] and the status is 429.
 func (e *ResponseError) Is(target error) bool {
-	return target == ErrRateLimited && e.HTTPStatus == http.StatusTooManyRequests //nolint:errorlint // this is what errors.Is asks
+	return target == ErrRateLimited && e.HTTPStatus == http.StatusTooManyRequests
 }
 
 // codeHint returns the likely mistake behind a rejected code, judging by its

@@ -578,7 +578,7 @@ func TestPushesStayInside(t *testing.T) {
 
 	key, err := base64.RawStdEncoding.DecodeString(somePushKey)
 	require.NoError(t, err)
-	assertPrintsWithout(t, *newPushReader(t), somePushToken, somePushKey, string(key), fmt.Sprint(key)[1:40])
+	assertPrintsWithout(t, *newPushReader(t), somePushToken, somePushKey, string(key), fmt.Sprintf("%d", key)[1:40])
 	assert.Equal(t, "wxphone.PushReader("+someComponentID+")", fmt.Sprintf("%+v", newPushReader(t)))
 }
 

@@ -27,7 +27,7 @@ import (
 func assertTellsNone(t *testing.T, text, where string) {
 	t.Helper()
 	for _, secret := range []string{someKey, anotherKey, someToken, laterToken} {
-		for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprint([]byte(secret))} {
+		for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("%d", []byte(secret))} {
 			if strings.Contains(text, strings.Trim(form, "[]")) {
 				t.Errorf("%s tells a secret: %s", where, text)
 			}

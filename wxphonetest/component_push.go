@@ -153,7 +153,7 @@ func (s *Server) deliver(p *push) {
 
 // callPush is sendPush to a handler in this process.
 func callPush(ctx context.Context, handler http.Handler, address string, body []byte) (status int, answer []byte, err error) {
-	req := httptest.NewRequest(http.MethodPost, address, bytes.NewReader(body)).WithContext(ctx)
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	req.Header.Set("Content-Type", "text/xml")
 	recorder := httptest.NewRecorder()
 	handler.ServeHTTP(recorder, req)

@@ -119,10 +119,10 @@ func TestAnswersThatAreNoSuccessAreReported(t *testing.T) {
 	got := &arrivals{reader: s.NewPushReader()}
 	s.PushTo("/", got)
 	for name, answer := range map[string]func(http.ResponseWriter, *http.Request){
-		"status 201":      func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(201); answerSuccess(w, r) },
+		"status 201":      func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusCreated); answerSuccess(w, r) },
 		"and \"\\n":       func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "\nsuccess") },
 		"and \"success\\": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "success\n") },
-		"status 500":      func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "failed", 500) },
+		"status 500":      func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "failed", http.StatusInternalServerError) },
 		"and \"\";":       func(http.ResponseWriter, *http.Request) {},
 	} {
 		got.answer = answer

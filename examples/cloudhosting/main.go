@@ -81,7 +81,7 @@ type saver func(ctx context.Context, openid string, phone *wxphone.PhoneInfo) er
 
 // logNumber stands for a database.
 func logNumber(_ context.Context, openid string, phone *wxphone.PhoneInfo) error {
-	log.Print(openid, " has the number ", phone) // masked
+	log.Printf("%q has the number %v", openid, phone) // masked
 	return nil
 }
 
@@ -156,8 +156,7 @@ func runFake(ctx context.Context, stdout io.Writer) error {
 	fmt.Fprintln(stdout, "No flags given: this is a fake WeChat cloud hosting at", wechat.URL())
 
 	fmt.Fprintln(stdout, "\n0. The user taps the button; the mini-program calls the container with e.detail.code.")
-	const alice = "openid-of-alice"
-	answer, err := call(ctx, phoneHandler(client, logNumber), alice, tap(wechat, alice))
+	answer, err := call(ctx, phoneHandler(client, logNumber), alice, tap(wechat))
 	if err != nil {
 		return err
 	}
@@ -173,7 +172,7 @@ func runFake(ctx context.Context, stdout io.Writer) error {
 		{85107, "The service is on, but the path is not on its whitelist."},
 	} {
 		wechat.FailNext(phoneEndpoint, mistake.errcode, "", 1)
-		_, err := client.GetPhoneNumber(ctx, tap(wechat, alice))
+		_, err := client.GetPhoneNumber(ctx, tap(wechat))
 		if err == nil {
 			return errors.New("a number from a service that is not set up")
 		}
@@ -184,12 +183,14 @@ func runFake(ctx context.Context, stdout io.Writer) error {
 	return nil
 }
 
+const alice = "openid-of-alice"
+
 // tap stands for a user who taps the button and agrees: it returns the code
 // that the mini-program then gets.
-func tap(wechat *wxphonetest.Server, openid string) string {
+func tap(wechat *wxphonetest.Server) string {
 	return wechat.IssueCode(wxphone.PhoneInfo{
 		PhoneNumber:     "13800000000",
 		PurePhoneNumber: "13800000000",
 		CountryCode:     "86",
-	}, wxphonetest.ForOpenID(openid))
+	}, wxphonetest.ForOpenID(alice))
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -95,7 +96,7 @@ func depthOf(text string) int {
 	depth, deepest := 0, 0
 	for {
 		token, err := d.Token()
-		if err == io.EOF { //nolint:errorlint // as documented
+		if err == io.EOF {
 			return deepest
 		}
 		switch token {
@@ -232,7 +233,7 @@ func TestForgeriesAreRefusedBeforeTheyAreRead(t *testing.T) {
 		case 0: // in a place
 			copy(b[at:], garbage)
 		case 1: // inserted, and what follows is chosen
-			b = append(b[:at:at], append(garbage, b[at:]...)...)
+			b = slices.Insert(b, at, garbage...)
 			copy(b[at+16:], `xxxxxxxxxx":1,"x`)
 		case 2: // by the iv
 			for n := 1 + rng.Intn(4); n > 0; n-- {
@@ -242,7 +243,7 @@ func TestForgeriesAreRefusedBeforeTheyAreRead(t *testing.T) {
 			for j := range garbage {
 				garbage[j] = ' ' + garbage[j]%95
 			}
-			b = append(b[:at:at], append(garbage, b[at:]...)...)
+			b = slices.Insert(b, at, garbage...)
 		}
 		phone, data := reads(b)
 		require.Equal(t, phone, IsPhone(b, testAppID) == 1, "%q", b)

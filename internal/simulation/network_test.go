@@ -23,7 +23,6 @@ import (
 type network struct {
 	server *wxphonetest.Server
 
-	mu    sync.Mutex
 	hosts map[string]*host
 }
 

@@ -364,7 +364,7 @@ func (c *Cache) scrub(err error, more ...string) error {
 		return nil
 	}
 	c.mu.Lock()
-	secrets := append(more, c.state.token.AccessToken, c.state.handed, c.state.refused)
+	secrets := append([]string{c.state.token.AccessToken, c.state.handed, c.state.refused}, more...)
 	c.mu.Unlock()
 	return redact.Error(err, secrets)
 }

@@ -365,7 +365,7 @@ var seedFlag = flag.Uint64("seed", 0, "run TestAnyHistoryOfEvents with this seed
 // only the jitter of early refreshes differs.
 func TestAnyHistoryOfEvents(t *testing.T) {
 	t.Parallel()
-	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, rand.Uint64()} //nolint:gosec // chooses a test
+	seeds := []uint64{1, 2, 3, 4, 5, 6, 7, rand.Uint64()}
 	if *seedFlag != 0 {
 		seeds = []uint64{*seedFlag}
 	}
@@ -374,7 +374,7 @@ func TestAnyHistoryOfEvents(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			h := &history{
 				t:      t,
-				random: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // chooses a test
+				random: rand.New(rand.NewPCG(seed, 0)),
 				state:  state{shared: seed%2 == 0, exclusive: seed%3 == 0},
 				now:    noon,
 				steps:  steps,

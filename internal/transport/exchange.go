@@ -490,7 +490,7 @@ func (x *exchange) refusal(status int, outcome *wire.Status) *failure {
 		OneTime:    x.req.OneTime,
 		Bound:      x.req.Bound,
 	}
-	err, remedy := x.sender.Errors.Refused(refusal)
+	remedy, err := x.sender.Errors.Refused(refusal)
 	busy := remedy == Time
 	return &failure{
 		err: err, code: refusal.Code, rid: rid, retry: busy, needsToken: remedy == Token, mayHaveTaken: busy,

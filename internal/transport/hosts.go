@@ -132,7 +132,7 @@ func (l *Hosts) answered(i int) {
 func (s *Sender) tryHosts(ctx context.Context, req *Request, token string, progress *Progress) (wire.Answer, *failure) {
 	first, look := s.Hosts.first()
 	if look {
-		go s.lookAtPrimary()
+		go s.lookAtPrimary() //nolint:gosec // it must not end with this caller's context
 	}
 	n := len(s.Hosts.list)
 	var unreached *failure

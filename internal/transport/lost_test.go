@@ -286,8 +286,8 @@ func TestGivenUpHostAndItsConnectionComeAtOnce(t *testing.T) {
 		go func() {
 			defer group.Done()
 			answer, failed := s.exchange(context.Background(), newRequest(), "", 0, false, &progress)
-			switch {
-			case failed == nil:
+			switch failed {
+			case nil:
 				assert.NotNil(t, answer)
 				answered.Add(1)
 			default:

@@ -40,11 +40,11 @@ func (e *notAnswer) Error() string { return fmt.Sprintf("HTTP %d", e.status) }
 const busyCode = -1
 
 var testErrors = Errors{
-	Refused: func(r Refusal) (error, Remedy) {
+	Refused: func(r Refusal) (Remedy, error) {
 		if r.Code == busyCode {
-			return &refused{r}, Time
+			return Time, &refused{r}
 		}
-		return &refused{r}, None
+		return None, &refused{r}
 	},
 	NotAnswer: func(_ string, status int, snippet string) error { return &notAnswer{status, snippet} },
 }

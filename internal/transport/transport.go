@@ -41,8 +41,8 @@ type Sender struct {
 
 // Errors creates errors whose types belong to the calling package.
 type Errors struct {
-	// Refused returns the error for an errcode, and what may be done about it.
-	Refused func(Refusal) (error, Remedy)
+	// Refused returns what may be done about an errcode, and the error for it.
+	Refused func(Refusal) (Remedy, error)
 	// NotAnswer returns the error for an answer that is not WeChat's JSON. The
 	// snippet of its body contains no secrets.
 	NotAnswer func(endpoint string, httpStatus int, snippet string) error
@@ -185,18 +185,18 @@ func (p *Progress) withEffect(req *Request, failed *failure) error {
 	default:
 		err = fmt.Errorf("%w; an earlier attempt may have %s, it had failed with: %w", failed.err, req.Effect.Done, earlier.err)
 	}
-	return &maybeDone{err, req.Effect.Maybe}
+	return &maybeDoneError{err, req.Effect.Maybe}
 }
 
-// maybeDone is an error after which the effect may be done.
-type maybeDone struct {
+// maybeDoneError is an error after which the effect may be done.
+type maybeDoneError struct {
 	error
 	maybe error
 }
 
 // Unwrap returns the cause first, because it determines how the error is
 // handled.
-func (e *maybeDone) Unwrap() []error {
+func (e *maybeDoneError) Unwrap() []error {
 	if e.maybe == nil {
 		return []error{e.error}
 	}

@@ -165,8 +165,8 @@ func (w *waiters) isDead(now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.armed = time.Time{}
-	for x, next := w.front, (*exchange)(nil); x != nil; x = next {
-		next = x.wait.next
+	for x := w.front; x != nil; {
+		next := x.wait.next
 		switch {
 		case now.Before(x.wait.until):
 			w.arm(x.wait.until, x.wait.until.Sub(now))
@@ -175,6 +175,7 @@ func (w *waiters) isDead(now time.Time) bool {
 		default:
 			w.end(x)
 		}
+		x = next
 	}
 	return false
 }

@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"strings"
-	"unicode/utf8"
-)
+import "strings"
 
 // SplitRID splits an errmsg into WeChat's message and the id of the request, or
 // "" if there is none. The id has one of four forms:
@@ -25,7 +22,10 @@ func SplitRID(errmsg string) (message, rid string) {
 	if at := lastLabel(errmsg, "req_id:"); at >= 0 {
 		id, rest := leadingID(errmsg[at+len("req_id:"):])
 		if strings.HasPrefix(rest, ".") {
-			id, rest = "", strings.TrimLeftFunc(rest, func(r rune) bool { return r == '.' || r < utf8.RuneSelf && isIDByte(byte(r)) })
+			for rest != "" && (rest[0] == '.' || isIDByte(rest[0])) {
+				rest = rest[1:]
+			}
+			id = ""
 		}
 		before := strings.TrimRight(errmsg[:at], " [")
 		before = strings.TrimSuffix(strings.TrimSuffix(before, "hints:"), "hint:")
