@@ -1,6 +1,6 @@
 module github.com/wxphone/wxphone/benchmarks
 
-go 1.23.0
+go 1.26.0
 
 // The certificates of the loopback servers are trusted through
 // x509.SetFallbackRoots, which every contender's own transport heeds, and no
@@ -20,7 +20,7 @@ require (
 	github.com/tidwall/gjson v1.14.1 // indirect
 	github.com/tidwall/match v1.1.1 // indirect
 	github.com/tidwall/pretty v1.2.0 // indirect
-	golang.org/x/crypto v0.0.0-20220622213112-05595931fe9d // indirect
+	golang.org/x/crypto v0.59.0 // indirect
 )
 
 replace github.com/wxphone/wxphone => ../
