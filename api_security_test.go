@@ -420,6 +420,7 @@ func TestAnswersThatWeChatDidNotSignAreNotBelieved(t *testing.T) {
 				}
 				info, err := server.NewClient(wire.option()).GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
 				require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+				require.ErrorIs(t, err, wxphone.ErrCodeMaybeUsed, "WeChat may have answered something else")
 				assert.Nil(t, info)
 				assert.ErrorContains(t, err, tt.says)
 				assert.ErrorContains(t, err, phoneAPI)
@@ -461,8 +462,50 @@ func TestUnsignedBodyIsBelievedAsAnErrorOnly(t *testing.T) {
 	})
 }
 
+// Whoever has broken TLS would give one user the number of another.
+func TestRecordedAnswerIsNotBelievedForAnotherCode(t *testing.T) {
+	t.Parallel()
+	for _, later := range []time.Duration{0, time.Second, 9 * time.Minute} {
+		t.Run(later.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := newSecuredServer(t)
+				wire := tap(server)
+				var header http.Header
+				var recorded []byte
+				replaying := false
+				wire.after = func(req *http.Request, resp *http.Response, body *[]byte) {
+					switch {
+					case req.URL.Path != phoneAPI:
+					case replaying:
+						resp.Header, *body = header.Clone(), bytes.Clone(recorded)
+					default:
+						header, recorded = resp.Header.Clone(), bytes.Clone(*body)
+					}
+				}
+				client := server.NewClient(wire.option())
+				_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+				require.NoError(t, err)
+				time.Sleep(later)
+				replaying = true
+				info, err := client.GetPhoneNumber(t.Context(), server.IssueCode(wxphone.PhoneInfo{
+					PhoneNumber: "13900000000", PurePhoneNumber: "13900000000", CountryCode: "86",
+				}))
+				require.ErrorIs(t, err, wxphone.ErrAPISecurity)
+				require.ErrorIs(t, err, wxphone.ErrCodeMaybeUsed)
+				assert.ErrorContains(t, err, "the answer came before")
+				assert.NotContains(t, err.Error(), "\n")
+				assert.Nil(t, info)
+				replaying = false
+				_, err = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+				require.NoError(t, err, "the next answer is a new one")
+			})
+		})
+	}
+}
+
 // An answer names neither the request nor the code that it is for, so what is
-// caught of a replay is what time, API and host make of it.
+// caught of a replay to another process is what time, API and host make of it.
 func TestAnswerOfAnotherCallIsRefusedOnceItIsStaleOrElsewhere(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

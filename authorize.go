@@ -358,8 +358,8 @@ func (c *Component) StartTicketPush(ctx context.Context) error {
 	_, err := c.api.callWithoutToken(ctx, &transport.Request{
 		Method:    http.MethodPost,
 		Path:      pathStartTicketPush,
-		Body:      wire.Object("component_appid", c.account.appID, "component_secret", c.account.secret),
-		Secrets:   []string{c.account.secret},
+		Body:      wire.Object("component_appid", c.account.appID, "component_secret", c.account.secret.Reveal()),
+		Secrets:   []string{c.account.secret.Reveal()},
 		NewAnswer: func() wire.Answer { return new(startTicketPushAnswer) },
 	})
 	return err

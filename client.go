@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wxphone/wxphone/internal/redact"
 	"github.com/wxphone/wxphone/internal/transport"
 )
 
@@ -25,10 +26,10 @@ type Client struct { //nolint:recvcheck // Format has a value receiver, so that 
 	watermarkMaxAge time.Duration // 0 for no limit
 }
 
-// account is held through a pointer so that printing a Client with any fmt verb
-// does not print the secret.
+// account is what WeChat knows the caller by.
 type account struct {
-	appID, secret string
+	appID  string
+	secret redact.Hidden[string]
 }
 
 // New returns a Client for the mini-program appID. The secret is its AppSecret.
@@ -36,13 +37,14 @@ type account struct {
 // [Client.Code2Session] needs it.
 //
 // New makes no requests. It returns an error that matches [ErrInvalidArgument]
-// if an argument or option is not valid.
+// if an argument or option is not valid. An appid has 1 to 64 of the characters
+// A-Z, a-z, 0-9, _ and -.
 func New(appID, secret string, opts ...Option) (*Client, error) {
 	o, err := newOptions(opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCredential("appid", appID); err != nil {
+	if err := checkAppID("appid", appID); err != nil {
 		return nil, err
 	}
 	needsSecret := o.source == nil && !o.tokenless
@@ -54,7 +56,7 @@ func New(appID, secret string, opts ...Option) (*Client, error) {
 	o.log = o.log.With("appid", appID)
 	c := &Client{
 		appID:   appID,
-		account: &account{appID: appID, secret: secret},
+		account: &account{appID: appID, secret: redact.Conceal(secret)},
 		api:     &api{sender: o.sender(appID), maxRetries: o.maxRetries},
 
 		duplicates:      o.duplicates(appID),
@@ -97,6 +99,26 @@ func checkCredential(name, value string) error {
 		return invalid(name, "is empty")
 	case strings.TrimSpace(value) != value:
 		return invalid(name, "has white space around it")
+	}
+	return nil
+}
+
+// maxAppID is far above WeChat's 18 characters.
+const maxAppID = 64
+
+// checkAppID refuses what is no appid. The keys of stores are made of appids
+// and colons, so an appid with a colon could stand for another account's key.
+func checkAppID(name, value string) error {
+	if err := checkCredential(name, value); err != nil {
+		return err
+	}
+	if len(value) > maxAppID {
+		return invalid(name, "is longer than 64 characters")
+	}
+	for i := range len(value) {
+		if c := value[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
+			return invalid(name, "has characters other than A-Z, a-z, 0-9, _ and -")
+		}
 	}
 	return nil
 }

@@ -3,7 +3,11 @@ package wxphone_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +48,102 @@ func TestNewRefusesCredentialsThatCannotBeRight(t *testing.T) {
 			assertInvalid(t, err, tt.names)
 			assert.NotContains(t, err.Error(), someSecret)
 		})
+	}
+}
+
+// badAppIDs spell what could be another account's key in a store, or are too
+// long for one.
+var badAppIDs = []string{
+	someAppID + ":lock", "wx1:wx2", ":", "wx 1", "wx1/2", "wx.1", "wx1\x00", "wx1\n2", "微信", "wx1\u200b", "wx1{2}", "wx1*", "wx1%3a",
+	strings.Repeat("a", 65), "\xff",
+}
+
+func TestAppIDThatSpellsAnotherKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, latestTicket)
+	require.NoError(t, err)
+	for _, appID := range badAppIDs {
+		client, err := wxphone.New(appID, someSecret)
+		assert.Nil(t, client)
+		assertInvalid(t, err, "appid")
+		client, err = wxphone.New(appID, "", wxphone.WithTokenSource(fixedToken(someToken)))
+		assert.Nil(t, client)
+		assertInvalid(t, err, "appid")
+		component, err := wxphone.NewComponent(appID, someComponentSecret, latestTicket)
+		assert.Nil(t, component)
+		assertInvalid(t, err, "component_appid")
+		client, err = platform.Client(appID, &refreshTokens{})
+		assert.Nil(t, client)
+		assertInvalid(t, err, "authorizer_appid")
+		reader, err := wxphone.NewPushReader(appID, "token", strings.Repeat("a", 43))
+		assert.Nil(t, reader)
+		assertInvalid(t, err, "component_appid")
+		assert.NotContains(t, err.Error(), "\n")
+	}
+	for _, appID := range []string{"a", "wx_1-Z", strings.Repeat("9", 64), "lock"} {
+		_, err := wxphone.New(appID, someSecret)
+		require.NoError(t, err)
+		_, err = platform.Client(appID, &refreshTokens{})
+		require.NoError(t, err)
+		_, err = wxphone.NewComponent(appID, someComponentSecret, latestTicket)
+		require.NoError(t, err)
+	}
+}
+
+// keyStore notes the keys that it is asked for.
+type keyStore struct {
+	wxphonetest.MemoryStore
+	mu   sync.Mutex
+	keys map[string]bool
+}
+
+func (s *keyStore) Load(ctx context.Context, key string) (wxphone.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys[key] = true
+	return s.MemoryStore.Load(ctx, key)
+}
+
+// Stores name a lock after its token, as redisstore does with ":lock".
+func TestEveryTokenHasAKeyOfItsOwnThatIsNoLocks(t *testing.T) {
+	t.Parallel()
+	var keys []string
+	nobody := wxphone.WithHTTPClient(&http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New("no network")
+	})})
+	keyOf := func(tokenOf func(context.Context) (wxphone.Token, error), store *keyStore) {
+		_, err := tokenOf(context.Background())
+		require.Error(t, err)
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		for key := range store.keys {
+			keys = append(keys, key)
+		}
+		clear(store.keys)
+	}
+	appIDs := []string{"a", "b", "a-b", "a_b", "lock", "stable", "classic", "component", "authorizer", "wxphone"}
+	store := &keyStore{keys: make(map[string]bool)}
+	opts := []wxphone.Option{wxphone.WithTokenStore(store), nobody, wxphone.WithMaxRetries(0)}
+	for _, appID := range appIDs {
+		stable, err := wxphone.New(appID, someSecret, opts...)
+		require.NoError(t, err)
+		keyOf(stable.AccessToken, store)
+		classic, err := wxphone.New(appID, someSecret, append(opts, wxphone.WithClassicToken())...)
+		require.NoError(t, err)
+		keyOf(classic.AccessToken, store)
+		platform, err := wxphone.NewComponent(appID, someSecret, latestTicket, opts...)
+		require.NoError(t, err)
+		for _, authorizer := range appIDs {
+			client, err := platform.Client(authorizer, &refreshTokens{tokens: map[string]string{authorizer: "refresh"}}, opts...)
+			require.NoError(t, err)
+			keyOf(client.AccessToken, store)
+		}
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	assert.Len(t, keys, len(appIDs)*3+len(appIDs)*len(appIDs), "stable, classic and component, and a key for each pair")
+	for _, key := range keys {
+		assert.NotContains(t, keys, key+":lock")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/wxphone/wxphone/internal/redact"
 	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
@@ -55,7 +56,7 @@ func NewComponent(appID, secret string, ticket func(context.Context) (string, er
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCredential("component_appid", appID); err != nil {
+	if err := checkAppID("component_appid", appID); err != nil {
 		return nil, err
 	}
 	if err := checkCredential("component_appsecret", secret); err != nil {
@@ -66,7 +67,7 @@ func NewComponent(appID, secret string, ticket func(context.Context) (string, er
 	}
 	o.log = o.log.With("appid", appID)
 	c := &Component{
-		account: &account{appID: appID, secret: secret},
+		account: &account{appID: appID, secret: redact.Conceal(secret)},
 		options: append([]Option(nil), opts...),
 		api:     &api{sender: o.sender(appID), maxRetries: o.maxRetries},
 	}
@@ -164,7 +165,7 @@ func (c *Component) Client(authorizerAppID string, tokens RefreshTokens, opts ..
 	if c == nil || c.api == nil {
 		return nil, invalid("Component", "was not made by NewComponent")
 	}
-	if err := checkCredential("authorizer_appid", authorizerAppID); err != nil {
+	if err := checkAppID("authorizer_appid", authorizerAppID); err != nil {
 		return nil, err
 	}
 	if tokens == nil {

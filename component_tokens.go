@@ -48,9 +48,9 @@ func (s *componentSource) Token(ctx context.Context) (Token, error) {
 	answer, err := s.api.callWithoutToken(ctx, &transport.Request{
 		Method: http.MethodPost,
 		Path:   pathComponentToken,
-		Body: wire.Object("component_appid", s.account.appID, "component_appsecret", s.account.secret,
+		Body: wire.Object("component_appid", s.account.appID, "component_appsecret", s.account.secret.Reveal(),
 			"component_verify_ticket", ticket),
-		Secrets:   []string{s.account.secret, ticket},
+		Secrets:   []string{s.account.secret.Reveal(), ticket},
 		Urgent:    true,
 		NewAnswer: func() wire.Answer { return new(componentAnswer) },
 	})

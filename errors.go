@@ -92,11 +92,12 @@ type APIError struct {
 	Endpoint string
 	// Code is WeChat's errcode.
 	Code int
-	// Message is WeChat's errmsg without the rid and without secrets. The text
-	// is not stable; use Code to tell errors apart.
+	// Message is WeChat's errmsg without the rid and without secrets, at most 500
+	// bytes of it. The text is not stable; use Code to tell errors apart.
 	Message string
 	// RID is WeChat's id of the request. For 7 days, openapi/rid/get and
-	// WeChat's support can look it up. It is often empty.
+	// WeChat's support can look it up. It is often empty, and has at most 500
+	// bytes.
 	RID string
 	// HTTPStatus is the status of the HTTP answer. It is nearly always 200.
 	HTTPStatus int

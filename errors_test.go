@@ -2,6 +2,7 @@ package wxphone_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -192,6 +193,37 @@ func TestCloudIDsOuterErrcodeComesBeforeItsOwn(t *testing.T) {
 			var refusal *wxphone.APIError
 			require.ErrorAs(t, err, &refusal)
 			assert.Equal(t, tt.want, refusal.Code)
+		})
+	}
+}
+
+func TestMessageAndRequestIDAreBounded(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ errmsg, message, rid string }{
+		"500 bytes":            {strings.Repeat("ab", 250), strings.Repeat("ab", 250), ""},
+		"501 bytes":            {strings.Repeat("ab", 250) + "c", strings.Repeat("ab", 250), ""},
+		"no rune is cut":       {strings.Repeat("微", 300), strings.Repeat("微", 166), ""},
+		"a megabyte":           {strings.Repeat("a.", 400_000), strings.Repeat("a.", 250), ""},
+		"the rid stays":        {strings.Repeat("a.", 400) + " rid: 61a2b3c4-0f1e2d3c-4b5a6978", strings.Repeat("a.", 250), "61a2b3c4-0f1e2d3c-4b5a6978"},
+		"a long request id":    {"no, hints: [ req_id: " + strings.Repeat("ab", 400) + " ]", "no", strings.Repeat("ab", 250)},
+		"scrubbed, then cut":   {strings.Repeat("a.", 245) + " " + someCode + " x", strings.Repeat("a.", 245) + " [REDACTED", ""},
+		"a number at the cut":  {strings.Repeat("a.", 248) + " 138-0013-8000", strings.Repeat("a.", 248) + " ***", ""},
+		"a token across a cut": {strings.Repeat("a.", 240) + " x " + someToken, strings.Repeat("a.", 240) + " x [REDACTED]", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			answer, err := json.Marshal(map[string]any{"errcode": 40029, "errmsg": tt.errmsg})
+			require.NoError(t, err)
+			var call wxphone.Call
+			_, err = answering(t, http.StatusOK, string(answer),
+				wxphone.WithObserver(func(_ context.Context, c wxphone.Call) { call = c })).GetPhoneNumber(context.Background(), someCode)
+			var refusal *wxphone.APIError
+			require.ErrorAs(t, err, &refusal)
+			assert.Equal(t, tt.message, refusal.Message)
+			assert.Equal(t, tt.rid, refusal.RID)
+			assert.Equal(t, tt.rid, call.RID)
+			assert.Less(t, len(err.Error()), 1500)
 		})
 	}
 }

@@ -21,6 +21,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/wxphone/wxphone/internal/redact"
 )
 
 // The kinds of [Push] that a platform must know.
@@ -116,8 +118,8 @@ const (
 // https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/Message_encryption_and_decryption.html
 type PushReader struct { //nolint:recvcheck // Format has a value receiver, so that a copied PushReader prints no secret either
 	componentAppID string
-	token          string
-	keys           []pushKey
+	token          redact.Hidden[string]
+	keys           redact.Hidden[[]pushKey]
 }
 
 // pushKey decrypts. Its iv is the start of the key, as WeChat has it.
@@ -133,7 +135,7 @@ type pushKey struct {
 //
 // An argument that cannot be right is [ErrInvalidArgument].
 func NewPushReader(componentAppID, token string, encodingAESKeys ...string) (*PushReader, error) {
-	if err := checkCredential("component_appid", componentAppID); err != nil {
+	if err := checkAppID("component_appid", componentAppID); err != nil {
 		return nil, err
 	}
 	if err := checkCredential("token", token); err != nil {
@@ -142,15 +144,15 @@ func NewPushReader(componentAppID, token string, encodingAESKeys ...string) (*Pu
 	if len(encodingAESKeys) == 0 {
 		return nil, invalid("encodingAESKeys", "is empty")
 	}
-	r := &PushReader{componentAppID: componentAppID, token: token}
+	keys := make([]pushKey, 0, len(encodingAESKeys))
 	for i, encoded := range encodingAESKeys {
 		key, problem := newPushKey(encoded)
 		if problem != "" {
 			return nil, invalid(fmt.Sprintf("encodingAESKeys[%d]", i), problem)
 		}
-		r.keys = append(r.keys, key)
+		keys = append(keys, key)
 	}
-	return r, nil
+	return &PushReader{componentAppID: componentAppID, token: redact.Conceal(token), keys: redact.Conceal(keys)}, nil
 }
 
 // newPushKey is lenient towards the two bits that 43 characters have too many:
@@ -192,7 +194,7 @@ func (r PushReader) Format(f fmt.State, _ rune) {
 // let an old push about an authorisation start nothing but a question to
 // WeChat.
 func (r *PushReader) Read(query url.Values, body []byte) (*Push, error) {
-	if r == nil || len(r.keys) == 0 {
+	if r == nil || len(r.keys.Reveal()) == 0 {
 		return nil, invalid("PushReader", "was not made by NewPushReader")
 	}
 	if len(body) > maxPush {
@@ -235,7 +237,7 @@ func isPushTimestamp(s string) bool {
 func isPushNonce(s string) bool { return s != "" && len(s) <= 32 }
 
 func (r *PushReader) signed(signature, timestamp, nonce, sealed string) bool {
-	parts := []string{r.token, timestamp, nonce, sealed}
+	parts := []string{r.token.Reveal(), timestamp, nonce, sealed}
 	slices.Sort(parts)
 	sum := sha1.Sum([]byte(strings.Join(parts, ""))) //nolint:gosec // WeChat's algorithm
 	return subtle.ConstantTimeCompare([]byte(hex.EncodeToString(sum[:])), []byte(signature)) == 1
@@ -247,7 +249,7 @@ func (r *PushReader) decrypt(sealed string) (message []byte, ok bool) {
 	if err != nil || len(ciphertext) == 0 || len(ciphertext)%pushBlock != 0 {
 		return nil, false
 	}
-	for _, key := range r.keys {
+	for _, key := range r.keys.Reveal() {
 		if message, ok = key.open(ciphertext, r.componentAppID); ok {
 			return message, true
 		}

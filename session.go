@@ -105,7 +105,7 @@ func (c *Client) code2Session(ctx context.Context, jsCode string) (wire.Answer, 
 	if c.component != nil {
 		return c.component.code2Session(ctx, c.appID, jsCode)
 	}
-	if c.account.secret == "" {
+	if c.account.secret.Reveal() == "" {
 		return nil, invalid("secret", "is empty; Code2Session needs it")
 	}
 	return c.api.callWithoutToken(ctx, &transport.Request{
@@ -113,13 +113,13 @@ func (c *Client) code2Session(ctx context.Context, jsCode string) (wire.Answer, 
 		Path:   pathCode2Session,
 		Query: url.Values{
 			"appid":      {c.appID},
-			"secret":     {c.account.secret},
+			"secret":     {c.account.secret.Reveal()},
 			"js_code":    {jsCode},
 			"grant_type": {"authorization_code"},
 		}.Encode(),
 		OneTime:   jsCode,
 		Effect:    consumedCode,
-		Secrets:   []string{c.account.secret},
+		Secrets:   []string{c.account.secret.Reveal()},
 		NewAnswer: func() wire.Answer { return new(sessionAnswer) },
 	})
 }

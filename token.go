@@ -122,9 +122,9 @@ func (s *stableSource) request() *transport.Request {
 	return &transport.Request{
 		Method:  http.MethodPost,
 		Path:    pathStableToken,
-		Body:    wire.Object("grant_type", "client_credential", "appid", s.account.appID, "secret", s.account.secret),
+		Body:    wire.Object("grant_type", "client_credential", "appid", s.account.appID, "secret", s.account.secret.Reveal()),
 		Retries: defaultRetries,
-		Secrets: []string{s.account.secret},
+		Secrets: []string{s.account.secret.Reveal()},
 	}
 }
 
@@ -144,10 +144,10 @@ func (s *classicSource) Token(ctx context.Context) (Token, error) {
 		Query: url.Values{
 			"grant_type": {"client_credential"},
 			"appid":      {s.account.appID},
-			"secret":     {s.account.secret},
+			"secret":     {s.account.secret.Reveal()},
 		}.Encode(),
 		Retries: defaultRetries,
-		Secrets: []string{s.account.secret},
+		Secrets: []string{s.account.secret.Reveal()},
 	})
 	return token, err
 }

@@ -41,12 +41,18 @@ var (
 
 // scheme is a way to write tokens: unencrypted, or encrypted with one key.
 type scheme struct {
-	name        string
+	name string
+	// keys is a func because of fmt: in an unexported field it calls no Format,
+	// and may print what a pointer points to.
+	keys func() keys
+}
+
+type keys struct {
 	aead        cipher.AEAD // nil in plain
 	fingerprint []byte      // the key of the HMAC; nil in plain
 }
 
-var plain = scheme{name: plainName}
+var plain = scheme{name: plainName, keys: func() keys { return keys{} }}
 
 // encrypted returns the scheme of an encryption key. It derives two keys,
 // because each must be used for only one purpose.
@@ -70,14 +76,15 @@ func encrypted(key []byte) (scheme, error) {
 	if err != nil {
 		return scheme{}, err
 	}
-	return scheme{name: encryptedName, aead: aead, fingerprint: fingerprint}, nil
+	both := keys{aead: aead, fingerprint: fingerprint}
+	return scheme{name: encryptedName, keys: func() keys { return both }}, nil
 }
 
 // header returns the start of the value of a token under a Redis key. The
 // server compares tokens by the fingerprint in it. With encryption, only a
 // holder of the key can tell which token a fingerprint belongs to.
 func (s scheme) header(name, accessToken string) string {
-	mac := hmac.New(sha256.New, s.fingerprint)
+	mac := hmac.New(sha256.New, s.keys().fingerprint)
 	// The length separates name and accessToken.
 	mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(name))))
 	mac.Write([]byte(name))
@@ -92,10 +99,11 @@ func (s scheme) encode(name string, token wxphone.Token) (string, error) {
 		return "", fmt.Errorf("redisstore: save: %w", err) // an expiry beyond year 9999
 	}
 	header := s.header(name, token.AccessToken)
-	if s.aead == nil {
+	aead := s.keys().aead
+	if aead == nil {
 		return header + string(payload), nil
 	}
-	sealed := s.aead.Seal(nil, nil, payload, associated(header, name)) //nolint:gosec // this AEAD generates its nonces
+	sealed := aead.Seal(nil, nil, payload, associated(header, name)) //nolint:gosec // this AEAD generates its nonces
 	return header + base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
@@ -138,13 +146,14 @@ func decode(schemes []scheme, name, value string) (wxphone.Token, error) {
 // open returns the JSON in a payload. ok is false if this scheme's key is not
 // the right one.
 func (s scheme) open(header, name, payload string) (text []byte, ok bool) {
-	if s.aead == nil {
+	aead := s.keys().aead
+	if aead == nil {
 		return []byte(payload), true
 	}
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(payload)
 	if err != nil {
 		return nil, false
 	}
-	text, err = s.aead.Open(nil, nil, sealed, associated(header, name))
+	text, err = aead.Open(nil, nil, sealed, associated(header, name))
 	return text, err == nil
 }

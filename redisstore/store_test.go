@@ -3,6 +3,10 @@ package redisstore_test
 import (
 	"bytes"
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -177,6 +181,43 @@ func TestStorePrintsNothingOfWhatIsInIt(t *testing.T) {
 	}
 	for _, secret := range []string{"redis-password", "kkkk", "107 107", "6b6b", "fingerprint", "aead"} {
 		assert.NotContains(t, text.String(), secret)
+	}
+}
+
+// fmt calls no Format in an unexported field. There the keys that are derived
+// from the encryption key would print as numbers.
+func TestStoreInAnUnexportedFieldPrintsNoKey(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, &redis.Options{Addr: "127.0.0.1:1", Password: "redis-password"})
+	store := newStore(t, client, redisstore.WithEncryptionKey(key('k')), redisstore.WithPreviousEncryptionKeys(key('j')))
+	secrets := []string{"redis-password"}
+	for _, own := range [][]byte{key('k'), key('j')} {
+		for _, use := range []string{"encryption", "fingerprint"} {
+			derived, err := hkdf.Key(sha256.New, own, nil, "wxphone/redisstore v1 "+use, 32)
+			require.NoError(t, err)
+			secrets = append(secrets, strings.Trim(fmt.Sprint(derived), "[]"), hex.EncodeToString(derived))
+			for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+				words := []uint32{order.Uint32(derived), order.Uint32(derived[4:]), order.Uint32(derived[8:])}
+				secrets = append(secrets, strings.Trim(fmt.Sprint(words), "[]"))
+			}
+		}
+	}
+	type holder struct {
+		pointer *redisstore.Store
+		copied  redisstore.Store
+		any     any
+		list    []redisstore.Store
+	}
+	held := holder{store, *store, *store, []redisstore.Store{*store}}
+	for letter := 'A'; letter <= 'z'; letter++ {
+		for _, flags := range []string{"", "+", "#", " ", ".9"} {
+			for _, v := range []any{held, &held, []holder{held}, *store} {
+				text := fmt.Sprintf("%"+flags+string(letter), v)
+				for _, secret := range secrets {
+					require.NotContains(t, text, secret, "%%%s%c of %T", flags, letter, v)
+				}
+			}
+		}
 	}
 }
 

@@ -45,10 +45,12 @@
 //   - The signed body is an envelope that can be decrypted.
 //   - The fields in the plaintext have the same appid and timestamp as the
 //     header.
+//   - The Scheme has opened no answer with the same _n before.
 //
 // An answer does not identify the request it belongs to. Within 10 minutes,
 // WeChat's answer to another request of the same API, account and host is
-// therefore accepted.
+// therefore accepted once, if this Scheme has not opened it: because it was held
+// back, or was sent to another process.
 //
 // WeChat does not sign or encrypt answers about failures that occur before it
 // has decrypted a request. [IsSigned] distinguishes such answers. They may be
@@ -97,6 +99,7 @@ type Scheme struct {
 	sn     string
 	cipher cipher.AEAD
 	signer Signer
+	seen   *seen
 }
 
 // envelope is an encrypted body. The order of the fields is that of WeChat's
@@ -166,15 +169,16 @@ func bindPlaintext(body []byte, o origin, random string) []byte {
 	return bound
 }
 
-// isBoundTo reports whether plaintext is a JSON object for the account and time
-// of o.
-func isBoundTo(plaintext []byte, o origin) bool {
+// boundTo reports whether plaintext is a JSON object for the account and
+// moment of o, and returns its _n, which is nil if it has none.
+func boundTo(plaintext []byte, o origin) (random []byte, ok bool) {
 	var bound struct {
-		AppID     string      `json:"_appid"`
-		Timestamp json.Number `json:"_timestamp"`
+		Random    json.RawMessage `json:"_n"`
+		AppID     string          `json:"_appid"`
+		Timestamp json.Number     `json:"_timestamp"`
 	}
 	err := json.Unmarshal(plaintext, &bound)
-	return err == nil && bound.AppID == o.appID && bound.Timestamp.String() == o.timestamp
+	return bound.Random, err == nil && bound.AppID == o.appID && bound.Timestamp.String() == o.timestamp
 }
 
 // IsSigned reports whether an answer has a signature. Errors that occur before
@@ -194,7 +198,8 @@ func (s *Scheme) openAt(now time.Time, appID, urlpath string, header http.Header
 	if header.Get(headerAppID) != appID {
 		return nil, fmt.Errorf("%w: the answer is signed for another appid", ErrFailed)
 	}
-	if err := checkClock(now, o.timestamp); err != nil {
+	signed, err := checkClock(now, o.timestamp)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.verify(header, o.signedText(body)); err != nil {
@@ -204,8 +209,15 @@ func (s *Scheme) openAt(now time.Time, appID, urlpath string, header http.Header
 	if err != nil {
 		return nil, err
 	}
-	if !isBoundTo(plaintext, o) {
+	random, ok := boundTo(plaintext, o)
+	if !ok {
 		return nil, fmt.Errorf("%w: the decrypted answer is for another appid or time", ErrFailed)
+	}
+	if len(random) == 0 {
+		random = body // no two envelopes are the same either
+	}
+	if err := s.seen.note(now, signed, random); err != nil {
+		return nil, err
 	}
 	return plaintext, nil
 }
@@ -219,15 +231,16 @@ func timestampOf(header http.Header) string {
 	return header.Get(headerTimestamp)
 }
 
-func checkClock(now time.Time, timestamp string) error {
-	seconds, err := strconv.ParseInt(timestamp, 10, 64)
+// checkClock returns when the answer was signed, in Unix seconds.
+func checkClock(now time.Time, timestamp string) (signed int64, err error) {
+	signed, err = strconv.ParseInt(timestamp, 10, 64)
 	if err != nil {
-		return fmt.Errorf("%w: the answer has no %s", ErrFailed, headerTimestamp)
+		return 0, fmt.Errorf("%w: the answer has no %s", ErrFailed, headerTimestamp)
 	}
-	if off := now.Sub(time.Unix(seconds, 0)); off > clockWindow || off < -clockWindow {
-		return fmt.Errorf("%w: the answer was signed %v from this machine's time; set the clock by NTP", ErrFailed, off.Abs().Round(time.Second))
+	if off := now.Sub(time.Unix(signed, 0)); off > clockWindow || off < -clockWindow {
+		return 0, fmt.Errorf("%w: the answer was signed %v from this machine's time; set the clock by NTP", ErrFailed, off.Abs().Round(time.Second))
 	}
-	return nil
+	return signed, nil
 }
 
 // verify accepts either signature: while WeChat replaces its certificate,

@@ -189,7 +189,9 @@ func TestBodyIsBoundWhetherEmptyOrNot(t *testing.T) {
 		o := origin{"https://api.weixin.qq.com/", "wx", "1"}
 		plaintext := bindPlaintext([]byte(body), o, "bm9uY2U=")
 		assert.Equal(t, want, string(plaintext))
-		assert.True(t, isBoundTo(plaintext, o))
+		random, ok := boundTo(plaintext, o)
+		assert.True(t, ok)
+		assert.Equal(t, `"bm9uY2U="`, string(random))
 	}
 }
 
@@ -250,7 +252,6 @@ func TestPublishedAnswerOpensWithin10MinutesOfItsTime(t *testing.T) {
 	require.Len(t, response.body(), response.BodyLength)
 	digest := sha256.Sum256(origin{s.URLPath, s.AppID, response.Timestamp}.signedText(response.body()))
 	require.Equal(t, response.SignedSHA256, hex.EncodeToString(digest[:]))
-	scheme := s.scheme(t)
 
 	for _, at := range []struct {
 		offset time.Duration
@@ -262,6 +263,7 @@ func TestPublishedAnswerOpensWithin10MinutesOfItsTime(t *testing.T) {
 		{10 * time.Minute, true},
 		{10*time.Minute + 1, false},
 	} {
+		scheme := s.scheme(t) // which has not seen the answer
 		plaintext, err := scheme.openAt(response.sentAt(t).Add(at.offset), s.AppID, s.URLPath, response.header(s.AppID), response.body())
 		if at.fits {
 			require.NoError(t, err, "%v", at.offset)
@@ -272,7 +274,7 @@ func TestPublishedAnswerOpensWithin10MinutesOfItsTime(t *testing.T) {
 		assert.Nil(t, plaintext)
 		assert.EqualError(t, err, "wxphone: API security: the answer was signed 10m0s from this machine's time; set the clock by NTP")
 	}
-	_, err := scheme.Open(s.AppID, s.URLPath, response.header(s.AppID), response.body())
+	_, err := s.scheme(t).Open(s.AppID, s.URLPath, response.header(s.AppID), response.body())
 	require.ErrorContains(t, err, "clock", "Open takes the time of now, years later")
 }
 

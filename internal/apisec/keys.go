@@ -79,7 +79,7 @@ func New(config Config) (*Scheme, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Scheme{sn: config.SymmetricKeySN, cipher: aead, signer: signer}, nil
+	return &Scheme{sn: config.SymmetricKeySN, cipher: aead, signer: signer, seen: newSeen(maxSeen)}, nil
 }
 
 // checkNumber validates the number of a key or certificate in the console.

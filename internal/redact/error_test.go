@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -60,6 +61,49 @@ func TestErrorWithoutASecretStaysItself(t *testing.T) {
 			t.Parallel()
 			assert.True(t, redact.Error(err, secrets) == err, "callers match it by type and identity") //nolint:errorlint // identity is the point
 		})
+	}
+}
+
+func TestNetworkErrorEndsWhereItQuotes(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		`bad Content-Length "` + odd + `"`:                             "bad Content-Length",
+		"net/http: broken: too many transfer encodings: [\"a\" \"b\"]": "net/http: broken: too many transfer encodings: [",
+		`failed to parse Location header "x": parse "x": first path`:   "failed to parse Location header",
+		"malformed MIME header: missing colon: `x`":                    redact.Mark,
+		`"x"`: redact.Mark,
+		`proxy: Post "https://h/p?token=x": dial tcp: connection refused`: "proxy: Post: dial tcp: connection refused",
+		`Get "https://u:p@h/": EOF`:                                       "Get: EOF",
+		`Get "https://h/\"https://h/": bad Content-Length "x"`:            "Get: bad Content-Length",
+		`header "Post \"https://h/\": x"`:                                 "header",
+		`dial h: Xq3` + strings.Repeat("a", 24) + `: no route`:            "dial h: " + redact.Mark + ": no route",
+		"told 138-0013-8000":                                              "told ***",
+		"proxy\nsays 138 0013 8000 no":                                    "proxy says *** no",
+	} {
+		clean := redact.NetworkError(errors.New(given), secrets)
+		assert.Equal(t, want, clean.Error())
+		assert.NotContains(t, fmt.Sprintf("%+v %#v", clean, clean), "13800")
+		nested := redact.NetworkError(fmt.Errorf("sending: %w", &quiet{errors.New(given)}), secrets)
+		assert.Equal(t, "sending: sending failed", nested.Error(), "what it wraps is hidden too")
+		assertWrapsNothing(t, nested)
+	}
+}
+
+func assertWrapsNothing(t *testing.T, err error) {
+	t.Helper()
+	assert.NoError(t, errors.Unwrap(err), "the quotation must not be reached")
+}
+
+func TestNetworkErrorWithoutAQuotationStaysItself(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		&net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 168, 100, 200), Port: 44321}, Err: syscall.ECONNREFUSED},
+		&net.DNSError{Err: "no such host", Name: "api.weixin.qq.com", Server: "100.100.2.136:53"},
+		fmt.Errorf("proxy: %w", &url.Error{Op: "Post", URL: "https://h/path", Err: io.EOF}),
+		&url.Error{Op: "Get", URL: "https://192.168.100.200:8443/", Err: context.DeadlineExceeded},
+		errors.New("net/http: HTTP/1.x transport connection broken"),
+	} {
+		assert.True(t, redact.NetworkError(err, secrets) == err, "%v", err) //nolint:errorlint // identity is the point
 	}
 }
 

@@ -3,13 +3,12 @@ package redact
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"unicode"
@@ -32,11 +31,13 @@ const (
 	snippetBytes = 200
 )
 
-// Text returns s, a text from the other side, as one line. It removes the
-// secrets, plain or URL-escaped, runs of digits that may be a phone number, and
-// words that may be a secret of another request.
+// Text returns s, a text of the other side's, as one line without the secrets,
+// written plainly or escaped, without what may be a phone number, and without
+// what looks like a secret of some other request.
 func Text(s string, secrets []string) string {
-	return maskOpaque(maskNumbers(Hide(oneLine(s), secrets)))
+	// Opaque words come first: a number masked inside one would leave pieces that
+	// are too short to be seen.
+	return maskNumbers(maskOpaque(Hide(oneLine(s), secrets)))
 }
 
 // Snippet returns the start of a body that is not WeChat's JSON: at most 200
@@ -47,39 +48,19 @@ func Snippet(body []byte, secrets []string) string {
 	// The text is cut last, because a secret that is cut in two would not be
 	// found.
 	text = strings.TrimSpace(Text(text, secrets))
-	if len(text) > snippetBytes {
-		text = text[:snippetBytes]
-		for !utf8.ValidString(text) {
-			text = text[:len(text)-1]
-		}
-	}
-	return text
+	return Cut(text, snippetBytes)
 }
 
-// Hide replaces every secret in s, in each way a URL or JSON may encode it.
-func Hide(s string, secrets []string) string {
-	for _, secret := range secrets {
-		if len(secret) < shortest {
-			continue
-		}
-		// A code that was sent with quotes around it is returned without them.
-		bare := strings.Trim(secret, "\"'{} \t\r\n")
-		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), quoted(secret), bare} {
-			if len(form) >= shortest {
-				s = strings.ReplaceAll(s, form, Mark)
-			}
-		}
-	}
-	return s
-}
-
-// quoted returns s as it appears inside a JSON string.
-func quoted(s string) string {
-	text, err := json.Marshal(s)
-	if err != nil {
+// Cut returns at most so many bytes of s, and no part of a character. It is
+// for what is clean already: a secret across the cut would not be found.
+func Cut(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	return string(text[1 : len(text)-1])
+	for most > 0 && !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
 }
 
 func oneLine(s string) string {
@@ -89,28 +70,6 @@ func oneLine(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, " "))
-}
-
-func maskNumbers(s string) string {
-	var out strings.Builder
-	for i := 0; i < len(s); {
-		end := i
-		for end < len(s) && '0' <= s[end] && s[end] <= '9' {
-			end++
-		}
-		switch {
-		case end-i >= numberDigits:
-			out.WriteString("***")
-			i = end
-		case end > i:
-			out.WriteString(s[i:end])
-			i = end
-		default:
-			out.WriteByte(s[i])
-			i++
-		}
-	}
-	return out.String()
 }
 
 // maskOpaque masks long words of letters and digits: tokens, codes and keys
@@ -123,7 +82,7 @@ func maskOpaque(s string) string {
 		if end < 0 {
 			end = len(s)
 		}
-		if word := s[:end]; len(word) >= opaqueLength && strings.ContainsAny(word, "0123456789") {
+		if word := s[:end]; len(word) >= opaqueLength && strings.ContainsAny(word, "0123456789") && !rid.MatchString(word) {
 			out.WriteString(Mark)
 		} else {
 			out.WriteString(word)
@@ -137,6 +96,9 @@ func maskOpaque(s string) string {
 	}
 	return out.String()
 }
+
+// rid is WeChat's id of a request, which its support asks for.
+var rid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`)
 
 func isOpaque(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-+/=", r)
@@ -154,15 +116,16 @@ var safe = []error{
 // still matches the timeouts, context errors and connection errors that err
 // matched.
 func Error(err error, secrets []string) error {
-	return scrub(err, secrets, func(text string) bool { return Hide(text, secrets) != text })
+	return scrub(err, secrets, beforeAnswer, func(text string) bool { return Hide(text, secrets) != text })
 }
 
-// NetworkError is [Error] for errors of a transport. net/http quotes bytes that
-// it cannot parse, and on a connection that is out of sync they may belong to
-// another request's answer.
+// NetworkError is [Error] for what a transport failed with. net/http quotes
+// the bytes it could not make sense of, and a connection that is out of step
+// has another request's answer there: the text ends where it begins to quote.
 func NetworkError(err error, secrets []string) error {
-	err = scrub(err, secrets, func(text string) bool {
-		return Hide(text, secrets) != text || maskNumbers(text) != text || quoteStart(text) < len(text)
+	err = scrub(err, secrets, beforeQuote, func(text string) bool {
+		text = withoutPlainURLs(text)
+		return beforeQuote(text) != text || Text(text, secrets) != oneLine(text)
 	})
 	if text := oneLine(err.Error()); text != err.Error() {
 		return &flattened{err, text}
@@ -179,12 +142,14 @@ type flattened struct {
 func (e *flattened) Error() string { return e.text }
 func (e *flattened) Unwrap() error { return e.error }
 
-func scrub(err error, secrets []string, bad func(text string) bool) error {
+func scrub(err error, secrets []string, cut func(string) string, bad func(string) bool) error {
 	if !tells(err, secrets, bad) {
 		return err
 	}
-	text := err.Error()
-	clean := &scrubbed{text: strings.TrimRight(Text(text[:quoteStart(text)], secrets), ": ")}
+	clean := &scrubbed{text: strings.TrimRight(Text(cut(err.Error()), secrets), ": ")}
+	if clean.text == "" {
+		clean.text = Mark
+	}
 	var timeout interface{ Timeout() bool }
 	clean.timeout = errors.As(err, &timeout) && timeout.Timeout()
 	for _, known := range safe {
@@ -218,15 +183,37 @@ func tells(err error, secrets []string, bad func(text string) bool) bool {
 	return false
 }
 
-// quoteStart returns the index at which text starts to quote an unexpected
-// answer, which may contain a token or number that is not listed.
-func quoteStart(text string) int {
+// beforeAnswer returns text as far as it cannot be an answer's that came where
+// none was expected: one may hold a token or a number that nobody has listed.
+func beforeAnswer(text string) string {
 	for _, start := range []string{"malformed ", "{"} {
-		if at := strings.Index(text, start); at >= 0 {
-			text = text[:at]
-		}
+		text, _, _ = strings.Cut(text, start)
 	}
-	return len(text)
+	return text
+}
+
+// nestedURL is what a url.Error says before its cause.
+var nestedURL = regexp.MustCompile(`\b(Get|Head|Post|Put|Patch|Delete|Connect|Options|Trace) "((?:[^"\\]|\\.)*)": `)
+
+// withoutPlainURLs returns text without the quotation marks of the URLs of
+// requests inside the request, as far as these have no query or user.
+func withoutPlainURLs(text string) string {
+	return nestedURL.ReplaceAllStringFunc(text, func(found string) string {
+		if strings.ContainsAny(found, "?@\\") {
+			return found
+		}
+		return strings.ReplaceAll(found, `"`, "")
+	})
+}
+
+// beforeQuote returns text up to its first quotation, but for the URL of a
+// request inside the request, which it leaves out.
+func beforeQuote(text string) string {
+	text = nestedURL.ReplaceAllString(text, "$1: ")
+	if at := strings.IndexAny(text, "\"`"); at >= 0 {
+		text = text[:at]
+	}
+	return beforeAnswer(text)
 }
 
 // scrubbed does not wrap the original error, which still contains the secret.

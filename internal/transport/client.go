@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +35,10 @@ const (
 	// time. Without a limit, a burst of callers establishes several connections
 	// each, and most of them are no longer needed when they are ready.
 	maxHandshakes = 64
+
+	// maxHeader is what the head of an answer may have in bytes. net/http bears
+	// 1 MiB, and WeChat needs less than one KiB.
+	maxHeader = 64 << 10
 )
 
 // Client is an http.Client with what is known about its transport.
@@ -51,6 +59,9 @@ type Client struct {
 	dialHooks bool
 
 	droppedAt atomic.Pointer[time.Time]
+
+	// proxy is that of a standard transport, or nil.
+	proxy func(*http.Request) (*url.URL, error)
 }
 
 // NewClient returns c as a Client. c must not follow redirects.
@@ -61,7 +72,11 @@ func NewClient(c *http.Client) *Client {
 	}
 	standard, ok := given.(*http.Transport)
 	queues := ok && standard.MaxConnsPerHost > 0
-	return &Client{http: c, standard: ok, queues: queues, dialHooks: queues}
+	client := &Client{http: c, standard: ok, queues: queues, dialHooks: queues}
+	if ok {
+		client.proxy = standard.Proxy
+	}
+	return client
 }
 
 // DefaultClient returns the Client for users who provide none. There is one per
@@ -78,6 +93,7 @@ var defaultClient = sync.OnceValue(func() *Client {
 		alone:    &http.Client{Timeout: callTimeout, CheckRedirect: NoRedirects, Transport: alone},
 		standard: true,
 		queues:   true,
+		proxy:    pool.Proxy,
 	}
 })
 
@@ -93,6 +109,42 @@ func (c *Client) dropIdle(now time.Time) {
 		c.http.CloseIdleConnections()
 	}
 }
+
+// tunnels reports whether a request to this URL is sent through a proxy that
+// has to connect first.
+func (c *Client) tunnels(to *url.URL) bool {
+	if c.proxy == nil || to.Scheme != "https" {
+		return false
+	}
+	proxy, err := c.proxy(&http.Request{URL: to})
+	return err == nil && proxy != nil
+}
+
+// proxyRefusal returns err without the words of a proxy that did not connect:
+// net/http makes an error of whatever line came with the status.
+func proxyRefusal(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	if reflect.TypeOf(err) != reflect.TypeOf(errRefusedByProxy) {
+		return err
+	}
+	text := err.Error()
+	for _, own := range []string{"EOF", "unexpected EOF", "unknown status code", "http: ", "net/http: ", "tls: ", "x509: "} {
+		if strings.HasPrefix(text, own) {
+			return err
+		}
+	}
+	for status := 100; status < 600; status++ {
+		if http.StatusText(status) == text {
+			return fmt.Errorf("%w: %d %s", errRefusedByProxy, status, text)
+		}
+	}
+	return errRefusedByProxy
+}
+
+var errRefusedByProxy = errors.New("the proxy did not connect")
 
 // HTTP returns the http.Client in c.
 func (c *Client) HTTP() *http.Client { return c.http }
@@ -115,6 +167,8 @@ func newTransport() *http.Transport {
 		MaxIdleConns:          2 * maxIdle,
 		IdleConnTimeout:       idleTimeout,
 		DisableCompression:    true,
+
+		MaxResponseHeaderBytes: maxHeader,
 		// HTTP/2 is disabled on purpose: a broken HTTP/1.1 connection loses one
 		// answer, and with it at most one code, but a broken HTTP/2 connection
 		// loses all requests in progress.

@@ -29,6 +29,9 @@ const (
 	// maxAnswer is the largest accepted answer, in bytes. WeChat's answers to
 	// these calls are less than a hundredth of it.
 	maxAnswer = 1 << 20
+	// maxMessage bounds an errmsg and a rid in bytes. WeChat's have some 100,
+	// and they end up in logs.
+	maxMessage = 500
 )
 
 // failure describes an exchange that returned no answer to its call, and what
@@ -444,6 +447,10 @@ func (x *exchange) decode(status int, body []byte) (wire.Answer, *failure) {
 	if status >= http.StatusMultipleChoices && !outcome.ErrCode.Present {
 		return nil, x.notAnswer(status, body) // JSON from a gateway
 	}
+	if code := outcome.ErrCode.Value; int64(int32(code)) != int64(code) { //nolint:gosec // the loss is what is looked for
+		// No errcode has so many digits, but a phone number has.
+		return nil, x.notAnswer(status, body)
+	}
 	if outcome.ErrCode.Value != 0 {
 		return nil, x.refusal(status, outcome)
 	}
@@ -484,8 +491,8 @@ func (x *exchange) refusal(status int, outcome *wire.Status) *failure {
 	refusal := Refusal{
 		Endpoint:   x.req.Path,
 		Code:       int(outcome.ErrCode.Value),
-		Message:    redact.Text(message, secrets),
-		RID:        rid,
+		Message:    redact.Cut(redact.Text(message, secrets), maxMessage),
+		RID:        redact.Cut(rid, maxMessage),
 		HTTPStatus: status,
 		OneTime:    x.req.OneTime,
 		Bound:      x.req.Bound,
@@ -493,7 +500,7 @@ func (x *exchange) refusal(status int, outcome *wire.Status) *failure {
 	remedy, err := x.sender.Errors.Refused(refusal)
 	busy := remedy == Time
 	return &failure{
-		err: err, code: refusal.Code, rid: rid, retry: busy, needsToken: remedy == Token, mayHaveTaken: busy,
+		err: err, code: refusal.Code, rid: refusal.RID, retry: busy, needsToken: remedy == Token, mayHaveTaken: busy,
 	}
 }
 
@@ -523,6 +530,9 @@ func (x *exchange) lost(err error) *failure {
 	default:
 		failed.reused = x.reused.Load()
 		failed.silent = failed.reused && time.Since(x.begun) >= shortestSilence && isTimeout(err)
+	}
+	if failed.noConnection && !failed.movedOn && x.sender.HTTP.tunnels(&x.url) {
+		err = proxyRefusal(err)
 	}
 	failed.err = x.cleanError(err)
 	failed.mayHaveTaken, failed.answerLost = sent, sent
