@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +23,6 @@ type doctor struct {
 	stdout   io.Writer
 	problems int
 }
-
-func (d *doctor) printf(format string, args ...any) { fmt.Fprintf(d.stdout, format, args...) }
 
 func (d *doctor) ok(check, format string, args ...any) {
 	d.printf("ok       %s: %s\n", check, fmt.Sprintf(format, args...))
@@ -175,12 +172,12 @@ func (d *doctor) quota(ctx context.Context) {
 	case err != nil:
 		d.unknown(check, err)
 	case quota.DailyLimit > 0 && quota.Remain <= 0:
-		d.problem(check, fmt.Sprintf("all %d calls of today are used up", quota.DailyLimit),
+		d.problem(check, fmt.Sprintf("all %s calls of today are used up", count(quota.DailyLimit)),
 			"wait for midnight in Beijing, or reset it with clear_quota, which works 10 times a month")
 	default:
-		d.ok(check, "%d of %d calls left today", quota.Remain, quota.DailyLimit)
+		d.ok(check, "%s of %s calls left today", count(quota.Remain), count(quota.DailyLimit))
 		if rate.CallCount > 0 {
-			d.printf("         at most %d calls in %d s\n", rate.CallCount, rate.RefreshSecond)
+			d.printf("         at most %s calls in %s s\n", count(rate.CallCount), count(rate.RefreshSecond))
 		}
 	}
 }
@@ -190,10 +187,11 @@ func (d *doctor) explain(ctx context.Context) {
 	if d.cfg.rid == "" {
 		return
 	}
-	check := "rid " + d.cfg.rid
+	rid := d.own(d.cfg.rid)
+	check := "rid " + rid
 	// The first group of a rid is its time.
 	if at, ok := ridTime(d.cfg.rid); ok {
-		d.printf("         %s is of %s\n", check, at.UTC().Format(time.RFC3339))
+		d.printf("         rid %s is of %s\n", rid, at.UTC().Format(time.RFC3339))
 	}
 	var answer struct {
 		Request struct {
@@ -224,12 +222,12 @@ func (d *doctor) explain(ctx context.Context) {
 		return
 	}
 	request := answer.Request
-	d.ok(check, "WeChat took %d ms; it came from %s", request.CostInMS, orUnknown(request.ClientIP))
+	d.ok(check, "WeChat took %s ms; it came from %s", count(request.CostInMS), addressOr(request.ClientIP, "an unknown address"))
 	// The URL holds the access_token, the body a code, and the answer perhaps a
 	// phone number: names may be shown, values not.
 	d.printf("         sent: query %s, body %s\n", queryNames(request.RequestURL), bodyNames(request.RequestBody))
 	var response struct {
-		Errcode int    `json:"errcode"`
+		Errcode int32  `json:"errcode"`
 		Errmsg  string `json:"errmsg"`
 	}
 	switch err := json.Unmarshal([]byte(request.ResponseBody), &response); {
@@ -239,7 +237,7 @@ func (d *doctor) explain(ctx context.Context) {
 		d.printf("         answer: success\n")
 	default:
 		// APIError knows what to do about an errcode, whoever received it.
-		refusal := &wxphone.APIError{Endpoint: "answer", Code: response.Errcode, Message: response.Errmsg}
+		refusal := &wxphone.APIError{Endpoint: "answer", Code: int(response.Errcode), Message: d.clean(response.Errmsg)}
 		d.printf("         %s\n", strings.TrimPrefix(refusal.Error(), "wxphone: "))
 	}
 }
@@ -253,13 +251,6 @@ func ridTime(rid string) (time.Time, bool) {
 	}
 	seconds := int64(b[0])<<24 | int64(b[1])<<16 | int64(b[2])<<8 | int64(b[3])
 	return time.Unix(seconds, 0), true
-}
-
-func orUnknown(s string) string {
-	if s == "" {
-		return "an unknown address"
-	}
-	return s
 }
 
 // queryNames returns the names in a query, or in a whole URL.
@@ -280,18 +271,6 @@ func bodyNames(body string) string {
 		return "not JSON"
 	}
 	return names(values)
-}
-
-func names[V any](values map[string]V) string {
-	list := make([]string, 0, len(values))
-	for name := range values {
-		list = append(list, name)
-	}
-	if len(list) == 0 {
-		return "empty"
-	}
-	slices.Sort(list)
-	return strings.Join(list, ", ")
 }
 
 // tolerance is far above the time that an answer takes, and below what is

@@ -11,7 +11,8 @@
 //	go run ./examples/doctor -rid=6b0476f6-2c099d96-7fa6429e
 //
 // It redeems no code and changes nothing, unless -classic is given. It prints
-// no secret. With a problem found, its exit status is 1.
+// no secret and no phone number, whatever it is answered. With a problem found,
+// its exit status is 1.
 //
 // Without an appid it examines two fakes on this machine, a healthy one and
 // one with problems.
@@ -28,6 +29,7 @@ import (
 	"time"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/redact"
 )
 
 func main() {
@@ -35,13 +37,22 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
 	stop()
 	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "doctor:", err)
+		fmt.Fprintln(os.Stderr, "doctor:", redact.Text(err.Error(), nil))
 		os.Exit(1)
 	}
 }
 
 // run is the program without its process, so that tests can call it.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	err := runDoctor(ctx, args, getenv, stdout)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	// It may quote an argument.
+	return redact.Error(err, []string{getenv("WXPHONE_SECRET")})
+}
+
+func runDoctor(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	cfg, err := parse(args, getenv, stdout)
 	if err != nil {
 		return err
@@ -105,7 +116,7 @@ func examine(ctx context.Context, cfg config, stdout io.Writer) (problems int, e
 	if err != nil {
 		return 0, err
 	}
-	d.printf("Examining the mini-program %s at %s\n\n", cfg.appID, cfg.baseURL)
+	fmt.Fprintf(stdout, "Examining the mini-program %s at %s\n\n", d.own(cfg.appID), d.own(cfg.baseURL))
 	if d.token(ctx) {
 		d.tokenKind(ctx)
 		d.permission(ctx)

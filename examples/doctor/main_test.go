@@ -31,7 +31,7 @@ Examining the mini-program wx7b3c1f0e9d5a2468 at http://…
 ok       access_token: appid and AppSecret are right and this address may ask; the token is good for 2h0m0s
 ok       kind of token: stable. A second client got the same token, so processes need no shared store
 ok       permission: the account may call getuserphonenumber; it refused a made-up code, as it should
-ok       quota of the API: 9999997 of 10000000 calls left today
+ok       quota of the API: 9,999,997 of 10,000,000 calls left today
          at most 300 calls in 1 s
          rid … is of …
 ok       rid …: WeChat took …; it came from 192.0.2.1

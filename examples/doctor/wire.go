@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/redact"
 )
 
 // wire is the HTTP client of all checks. It notes what time the answers say.
@@ -97,18 +98,18 @@ func (d *doctor) callOnce(ctx context.Context, endpoint, token string, body, ans
 	response, err := d.wire.client().Do(request) //nolint:gosec // G704: as above
 	var withURL *url.Error
 	if errors.As(err, &withURL) {
-		return fmt.Errorf("%s: %w", endpoint, withURL.Err)
+		err = withURL.Err
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", endpoint, redact.NetworkError(err, []string{token}))
 	}
 	defer response.Body.Close()
 	text, err = io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
-		return fmt.Errorf("%s: %w", endpoint, err)
+		return fmt.Errorf("%s: %w", endpoint, redact.NetworkError(err, []string{token}))
 	}
 	var status struct {
-		Errcode int    `json:"errcode"`
+		Errcode int32  `json:"errcode"`
 		Errmsg  string `json:"errmsg"`
 	}
 	if err := json.Unmarshal(text, &status); err != nil {
@@ -117,12 +118,15 @@ func (d *doctor) callOnce(ctx context.Context, endpoint, token string, body, ans
 	if status.Errcode != 0 {
 		return &wxphone.APIError{
 			Endpoint:   endpoint,
-			Code:       status.Errcode,
-			Message:    status.Errmsg,
+			Code:       int(status.Errcode),
+			Message:    redact.Text(status.Errmsg, []string{token}),
 			HTTPStatus: response.StatusCode,
 		}
 	}
-	return json.Unmarshal(text, answer)
+	if json.Unmarshal(text, answer) != nil { // its error quotes numbers
+		return fmt.Errorf("%s: an answer of another form", endpoint)
+	}
+	return nil
 }
 
 // errcode returns the errcode in err, or 0.
