@@ -26,7 +26,8 @@
 // without Content-Length is rejected. quota/get and rid/get return what the
 // server counted and answered. Tests cause failures with [Server.FailNext],
 // [Server.RespondNext], [Server.DropNext], [Server.LoseNext],
-// [Server.SetLatency] and [Server.RevokeToken].
+// [Server.SetLatency] and [Server.RevokeToken]. [Server.Faults] lists the
+// failures still to come, and [Server.ClearFaults] removes them.
 //
 // A request that no working program would send (a wrong method, a body that is
 // not JSON, a missing access_token) fails the test as well as the call, because

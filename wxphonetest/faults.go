@@ -4,16 +4,44 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
 
-// fault is what happens to a request instead of its regular answer.
+// FaultKind is the effect of a [Fault] on a request.
+type FaultKind string
+
+// The kinds, and the methods that set them.
+const (
+	FaultErrcode FaultKind = "errcode" // FailNext
+	FaultStatus  FaultKind = "status"  // RespondNext
+	FaultDrop    FaultKind = "drop"    // DropNext
+	FaultLose    FaultKind = "lose"    // LoseNext
+)
+
+// Fault describes a failure that was set for the next requests to an endpoint.
+// [Server.Faults] returns them.
+type Fault struct {
+	Endpoint string
+	Kind     FaultKind
+	// Code and Message are the errcode and the errmsg of a FaultErrcode. An
+	// empty Message stands for a text such as WeChat's.
+	Code    int
+	Message string
+	// Status and Body are those of a FaultStatus.
+	Status int
+	Body   string
+	// Left is how many requests it is for. Below zero it stays until the next
+	// fault of this endpoint.
+	Left int
+}
+
+// fault is a Fault with what it needs to happen.
 type fault struct {
-	// left is the number of requests that the fault applies to. A negative
-	// number means no limit.
-	left int
+	Fault
 	// processes reports whether the request takes effect.
 	processes bool
 	// sealed reports whether API security applies to the answer.
@@ -53,8 +81,12 @@ func (s *Server) FailNext(endpoint string, errcode int, errmsg string, times int
 		body := encodeAnswer(endpoint, failure(endpoint, errcode, errmsg, time.Now()))
 		return reply{status: http.StatusOK, contentType: contentTypeOf(endpoint, body), body: body}
 	}
-	what := fmt.Sprintf("FailNext answers errcode %d", errcode)
-	s.addFault(endpoint, &fault{left: times, sealed: !comesInTheClear(errcode), what: what, answer: answer})
+	s.addFault(&fault{
+		Fault:  Fault{Endpoint: endpoint, Kind: FaultErrcode, Code: errcode, Message: errmsg, Left: times},
+		sealed: !comesInTheClear(errcode),
+		what:   fmt.Sprintf("errcode %d", errcode),
+		answer: answer,
+	})
 }
 
 // RespondNext answers the next times requests to endpoint with the given HTTP
@@ -67,7 +99,11 @@ func (s *Server) RespondNext(endpoint string, status int, body string, times int
 	answer := func(endpoint string) reply {
 		return reply{status: status, contentType: contentTypeOf(endpoint, []byte(body)), body: []byte(body)}
 	}
-	s.addFault(endpoint, &fault{left: times, what: fmt.Sprintf("RespondNext answers HTTP %d", status), answer: answer})
+	s.addFault(&fault{
+		Fault:  Fault{Endpoint: endpoint, Kind: FaultStatus, Status: status, Body: body, Left: times},
+		what:   fmt.Sprintf("HTTP %d", status),
+		answer: answer,
+	})
 }
 
 // DropNext cuts the connection of the next times requests to endpoint after
@@ -76,7 +112,10 @@ func (s *Server) RespondNext(endpoint string, status int, body string, times int
 // On a real connection that was used before, net/http repeats a GET itself and
 // may hide one such cut.
 func (s *Server) DropNext(endpoint string, times int) {
-	s.addFault(endpoint, &fault{left: times, what: "DropNext cut the connection before the request took effect"})
+	s.addFault(&fault{
+		Fault: Fault{Endpoint: endpoint, Kind: FaultDrop, Left: times},
+		what:  "the connection was cut before the request took effect",
+	})
 }
 
 // LoseNext lets the next times requests to endpoint take effect, but cuts the
@@ -84,7 +123,34 @@ func (s *Server) DropNext(endpoint string, times int) {
 // learn of it. Under [Server.SetLatency] the requests take effect at once and
 // the connection is cut after the delay.
 func (s *Server) LoseNext(endpoint string, times int) {
-	s.addFault(endpoint, &fault{left: times, processes: true, what: "LoseNext cut the connection after the request was served"})
+	s.addFault(&fault{
+		Fault:     Fault{Endpoint: endpoint, Kind: FaultLose, Left: times},
+		processes: true,
+		what:      "the connection was cut after the request was served",
+	})
+}
+
+// Faults returns the faults that requests have yet to meet, by endpoint and in
+// the order in which they will come.
+func (s *Server) Faults() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var faults []Fault
+	for _, endpoint := range slices.Sorted(maps.Keys(s.faults)) {
+		for _, f := range s.faults[endpoint] {
+			faults = append(faults, f.Fault)
+		}
+	}
+	return faults
+}
+
+// ClearFaults takes back the faults of endpoint that no request has met yet.
+// Its latency stays.
+func (s *Server) ClearFaults(endpoint string) {
+	mustBePath(endpoint)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.faults, endpoint)
 }
 
 // SetLatency delays every request to endpoint by d. Zero removes the delay. A
@@ -96,6 +162,22 @@ func (s *Server) SetLatency(endpoint string, d time.Duration) {
 	s.latency[endpoint] = d
 	s.requests[endpoint] += 0
 }
+
+// Latencies returns the latency of each endpoint that has one.
+func (s *Server) Latencies() map[string]time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	latencies := make(map[string]time.Duration)
+	for endpoint, d := range s.latency {
+		if d > 0 {
+			latencies[endpoint] = d
+		}
+	}
+	return latencies
+}
+
+// Endpoints returns the paths of the APIs that the server has, sorted.
+func (s *Server) Endpoints() []string { return slices.Sorted(maps.Keys(routes)) }
 
 // Requests returns the number of requests to endpoint, including failed and
 // dropped ones.
@@ -112,16 +194,17 @@ func (s *Server) TokenFetches() int {
 	return s.Requests(pathStableToken) + s.Requests(pathClassicToken)
 }
 
-func (s *Server) addFault(endpoint string, f *fault) {
+func (s *Server) addFault(f *fault) {
+	endpoint := f.Endpoint
 	mustBePath(endpoint)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests[endpoint] += 0 // reportMisspelt checks the endpoints in this map
 	queue := s.faults[endpoint]
-	if n := len(queue); n > 0 && queue[n-1].left < 0 {
+	if n := len(queue); n > 0 && queue[n-1].Left < 0 {
 		queue = queue[:n-1]
 	}
-	if f.left != 0 {
+	if f.Left != 0 {
 		queue = append(queue, f)
 	}
 	s.faults[endpoint] = queue
@@ -138,10 +221,10 @@ func (s *Server) arrive(endpoint string) (*fault, time.Duration) {
 		return nil, s.latency[endpoint]
 	}
 	f := queue[0]
-	if f.left > 0 {
-		f.left--
+	if f.Left > 0 {
+		f.Left--
 	}
-	if f.left == 0 {
+	if f.Left == 0 {
 		s.faults[endpoint] = queue[1:]
 	}
 	return f, s.latency[endpoint]

@@ -227,3 +227,59 @@ func TestServerIsSafeForConcurrentUse(t *testing.T) {
 	assert.Equal(t, map[int]int{-1: 10, 0: 10}, codes)
 	assert.Equal(t, 20, s.Requests(phoneNumber))
 }
+
+func TestFaultsListsWhatIsStillToCome(t *testing.T) {
+	t.Parallel()
+	s := wxphonetest.NewServer(t)
+	assert.Empty(t, s.Faults())
+
+	s.FailNext(phoneNumber, -1, "busy", 2)
+	s.RespondNext(phoneNumber, http.StatusBadGateway, "<html>", 1)
+	s.LoseNext(phoneNumber, -1)
+	s.DropNext(stableToken, 1)
+	assert.Equal(t, []wxphonetest.Fault{
+		{Endpoint: stableToken, Kind: wxphonetest.FaultDrop, Left: 1},
+		{Endpoint: phoneNumber, Kind: wxphonetest.FaultErrcode, Code: -1, Message: "busy", Left: 2},
+		{Endpoint: phoneNumber, Kind: wxphonetest.FaultStatus, Status: http.StatusBadGateway, Body: "<html>", Left: 1},
+		{Endpoint: phoneNumber, Kind: wxphonetest.FaultLose, Left: -1},
+	}, s.Faults())
+
+	redeem(t, s, "1")
+	assert.Equal(t, 1, s.Faults()[1].Left, "one of two was met")
+	redeem(t, s, "1")
+	assert.Equal(t, wxphonetest.FaultStatus, s.Faults()[1].Kind, "both were met")
+}
+
+func TestClearFaultsLeavesOtherEndpointsAndTheLatency(t *testing.T) {
+	t.Parallel()
+	s := wxphonetest.NewServer(t)
+	s.FailNext(phoneNumber, -1, "", 1)
+	s.LoseNext(phoneNumber, -1)
+	s.FailNext(stableToken, -1, "", 1)
+	s.SetLatency(phoneNumber, time.Millisecond)
+
+	s.ClearFaults(phoneNumber)
+	assert.Equal(t, works, redeem(t, s, "1").ErrCode)
+	assert.Len(t, s.Faults(), 1)
+	assert.Equal(t, map[string]time.Duration{phoneNumber: time.Millisecond}, s.Latencies())
+
+	s.SetLatency(phoneNumber, 0)
+	assert.Empty(t, s.Latencies())
+	s.ClearFaults(stableToken)
+}
+
+func TestEndpointsAreWhatTheServerAnswers(t *testing.T) {
+	t.Parallel()
+	s := wxphonetest.NewServer(t, wxphonetest.AllowMalformed())
+	endpoints := s.Endpoints()
+	assert.Contains(t, endpoints, phoneNumber)
+	assert.IsIncreasing(t, endpoints)
+	for _, endpoint := range append(endpoints, "/wxa/nosuch") {
+		resp, err := s.HTTPClient().Get(host + endpoint)
+		require.NoError(t, err)
+		resp.Body.Close()
+	}
+	for i, e := range s.Exchanges() {
+		assert.Equal(t, i == len(endpoints), e.Code == 40066, e.Endpoint)
+	}
+}

@@ -93,12 +93,12 @@ func TestJournalNamesFaults(t *testing.T) {
 		status, code int
 		reason       string
 	}{
-		{func() { s.FailNext(phoneNumber, -1, "", 1) }, 200, -1, "a fault was set: FailNext answers errcode -1"},
-		{func() { s.RespondNext(phoneNumber, 502, "<html>", 1) }, 502, 0, "a fault was set: RespondNext answers HTTP 502"},
-		{func() { s.RespondNext(phoneNumber, 200, `{"errcode":"40029"}`, 1) }, 200, 40029, "a fault was set: RespondNext answers HTTP 200"},
-		{func() { s.DropNext(phoneNumber, 1) }, 0, 0, "a fault was set: DropNext cut the connection before the request took effect"},
-		{func() { s.LoseNext(phoneNumber, 1) }, 0, 0, "a fault was set: LoseNext cut the connection after the request was served"},
-		{func() { s.LoseNext(phoneNumber, 1) }, 0, 40029, "a fault was set: LoseNext cut the connection after the request was served; " +
+		{func() { s.FailNext(phoneNumber, -1, "", 1) }, 200, -1, "a fault was set: errcode -1"},
+		{func() { s.RespondNext(phoneNumber, 502, "<html>", 1) }, 502, 0, "a fault was set: HTTP 502"},
+		{func() { s.RespondNext(phoneNumber, 200, `{"errcode":"40029"}`, 1) }, 200, 40029, "a fault was set: HTTP 200"},
+		{func() { s.DropNext(phoneNumber, 1) }, 0, 0, "a fault was set: the connection was cut before the request took effect"},
+		{func() { s.LoseNext(phoneNumber, 1) }, 0, 0, "a fault was set: the connection was cut after the request was served"},
+		{func() { s.LoseNext(phoneNumber, 1) }, 0, 40029, "a fault was set: the connection was cut after the request was served; " +
 			"the request was refused: this code was redeemed less than a second ago; a code works once"},
 	} {
 		tc.set()
