@@ -31,6 +31,7 @@ func TestCommandsNameWhatExists(t *testing.T) {
 	t.Parallel()
 	inDir := regexp.MustCompile(`\bcd (\S+)`)
 	program := regexp.MustCompile(`\bgo run \./(\S+)`)
+	published := regexp.MustCompile(`^go (?:run|install) ` + modulePath + `/(\S+)@latest(?: (\w+))?`)
 	checked := 0
 	for _, document := range documents(t) {
 		for _, command := range commands(readFile(t, document)) {
@@ -44,6 +45,12 @@ func TestCommandsNameWhatExists(t *testing.T) {
 				checked++
 				if !hasFile(t, dir, `(?m)^package main$`) {
 					t.Errorf("%s: there is no program for %q", document, command)
+				}
+			}
+			if match := published.FindStringSubmatch(command); match != nil {
+				checked++
+				if !hasFile(t, match[1], `(?m)^package main$`) || match[2] != "" && !hasFile(t, match[1], `(?m)^\t\t\{"`+match[2]+`", `) {
+					t.Errorf("%s: there is no program, or no command of it, for %q", document, command)
 				}
 			}
 			if dir, tests := testsOf(command); tests != "" {
