@@ -1,3 +1,4 @@
+const fake = require('../../fake.js')
 const phone = require('../../phone.js')
 
 Page({
@@ -10,7 +11,8 @@ Page({
   },
 
   onLoad() {
-    this.backend = phone.connect(wx, getApp().baseURL)
+    this.fake = fake.connect(wx, getApp().fakeURL)
+    this.backend = phone.connect(this.fake.wx, getApp().baseURL)
     this.setData({ legacy: !phone.handsOutCodes(phone.baseLibrary(wx)) })
     this.login({ again: false })
   },
@@ -35,13 +37,15 @@ Page({
 
   // onCode is for both buttons that hand out a code.
   onCode(e) {
-    return this.send(phone.readCode(e.detail), this.backend.sendCode)
+    return this.fake.onCode(e.detail, (detail) => (
+      this.send(phone.readCode(detail), this.backend.sendCode)))
   },
 
   // onEncryptedData must not call wx.login before it sends: that may replace
   // the session_key with which the data was made.
   onEncryptedData(e) {
-    return this.send(phone.readEncryptedData(e.detail), this.backend.sendEncryptedData)
+    return this.fake.onEncryptedData(e.detail, (detail) => (
+      this.send(phone.readEncryptedData(detail), this.backend.sendEncryptedData)))
   },
 
   send(tap, post) {
