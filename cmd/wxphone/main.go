@@ -48,6 +48,7 @@ var commands []command
 func init() {
 	commands = []command{
 		{"fake", "", "run a fake WeChat with a page, for development and tests", (*program).fake},
+		{"doctor", "", "find out why a backend gets no phone numbers", (*program).doctor},
 		{"redeem", "CODE", "redeem the code of the phone number button", (*program).redeem},
 		{"decrypt", "", "decrypt the phone number of the legacy flow, from JSON on standard input", (*program).decrypt},
 		{"token", "", "show kind and expiry of the access_token, or serve it to other programs", (*program).token},

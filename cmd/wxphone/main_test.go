@@ -208,3 +208,25 @@ func TestTokenTellsKindAndExpiryOnly(t *testing.T) {
 	assert.Regexp(t, `^wxphone: .*40125.*\n$`, got.stderr)
 	assert.NotContains(t, got.stderr, "another-secret")
 }
+
+func TestDoctorTakesTheEnvironment(t *testing.T) {
+	t.Parallel()
+	s := wxphonetest.NewServer(t)
+	env := environmentOf(s)
+	delete(env, "WXPHONE_SECRET")
+	env["WXPHONE_SECRET_FILE"] = writeFile(t, s.Secret())
+	got := wxphoneWith(t, env, "", "doctor")
+	assert.Zero(t, got.status, got.stderr)
+	assert.Contains(t, got.stdout, "ok       permission")
+
+	s.FailNext("/wxa/business/getuserphonenumber", 48001, "", 1)
+	got = wxphoneWith(t, env, "", "doctor")
+	assert.Equal(t, outcome{1, got.stdout, "wxphone: 1 problem(s) found\n"}, got)
+	assert.Contains(t, got.stdout, "PROBLEM  permission")
+
+	for _, args := range [][]string{{"doctor"}, {"doctor", "-unknown"}, {"doctor", "stray"}} {
+		got = wxphoneWith(t, nil, "", args...)
+		assert.Equal(t, 2, got.status)
+		assert.Regexp(t, `^wxphone: doctor: .*\n$`, got.stderr)
+	}
+}

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -81,7 +81,7 @@ func tokenAdvice(err error) string {
 	}
 	var strange *wxphone.ResponseError
 	if errors.As(err, &strange) {
-		return "something other than WeChat answers here: a proxy, or a wrong -base-url"
+		return "something other than WeChat answers here: a proxy, or a wrong WXPHONE_BASE_URL"
 	}
 	return "can this machine reach the host? Check DNS, proxy and certificates, say with curl -v " +
 		"from inside the same container"
@@ -115,7 +115,7 @@ func (d *doctor) tokenKind(ctx context.Context) {
 		d.ok(check, "stable. A second client got the same token, so processes need no shared store")
 	default:
 		d.problem(check, "a second fetch gave another token",
-			"run this again in 5 minutes; if it stays so, a program with force_refresh is at work, or -base-url is not WeChat")
+			"run this again in 5 minutes; if it stays so, a program with force_refresh is at work, or WXPHONE_BASE_URL is not WeChat")
 	}
 }
 
@@ -134,7 +134,7 @@ func (d *doctor) permission(ctx context.Context) {
 	case errors.Is(err, wxphone.ErrAPISecurity):
 		d.problem(check, err, "API security is switched on for this account: your program needs WithAPISecurity")
 	case err == nil:
-		d.problem(check, "a made-up code was taken", "is -base-url a mock?")
+		d.problem(check, "a made-up code was taken", "is WXPHONE_BASE_URL a mock?")
 	default:
 		d.problem(check, err, "")
 	}

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -17,7 +17,7 @@ func runFake(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	defer wechat.Close()
-	fmt.Fprintf(stdout, "No appid given: these are fakes.\n\n")
+	fmt.Fprintf(stdout, "These are fakes.\n\n")
 
 	cfg := config{appID: wechat.AppID(), secret: wechat.Secret(), baseURL: wechat.URL()}
 	healthy := cfg

@@ -1,65 +1,66 @@
-// Doctor finds out why a backend gets no phone numbers. It checks, step by
-// step, what stands between a code and a number, and says what to do:
+// Package doctor finds out why a backend gets no phone numbers. It checks, step
+// by step, what stands between a code and a number, and says what to do:
 // credentials, the IP whitelist, the kind of token, the clock, the permission
 // and the quota of getuserphonenumber. It can also ask WeChat about a rid, the
 // id in the text of an error.
 //
-// Run it on the machine that has the trouble:
-//
-//	export WXPHONE_APPID=... WXPHONE_SECRET=...
-//	go run ./examples/doctor
-//	go run ./examples/doctor -rid=6b0476f6-2c099d96-7fa6429e
-//
-// It redeems no code and changes nothing, unless -classic is given. It prints
-// no secret and no phone number, whatever it is answered. With a problem found,
-// its exit status is 1.
-//
-// Without an appid it examines two fakes on this machine, a healthy one and
-// one with problems.
-package main
+// It is the command "wxphone doctor", to run on the machine that has the
+// trouble. It redeems no code and changes nothing, unless -classic is given. It
+// prints no secret and no phone number, whatever it is answered.
+package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"time"
 
 	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/internal/redact"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout)
-	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "doctor:", redact.Text(err.Error(), nil))
-		os.Exit(1)
+// UsageError is the error of a wrong argument.
+type UsageError struct{ err error }
+
+// Error implements error.
+func (e *UsageError) Error() string { return e.err.Error() }
+
+// Unwrap returns what is wrong with the argument.
+func (e *UsageError) Unwrap() error { return e.err }
+
+// Run runs the checks that args ask for, on the mini-program of the environment.
+// A problem that is found is an error. One of the arguments or the environment
+// is a *[UsageError], or [wxphone.ErrInvalidArgument], and -help is
+// [flag.ErrHelp].
+func Run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
+	err := run(ctx, args, getenv, stdout)
+	// An error may quote an argument.
+	secrets := []string{getenv("WXPHONE_SECRET")}
+	var usage *UsageError
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp), errors.Is(err, wxphone.ErrInvalidArgument):
+		return err
+	case errors.As(err, &usage):
+		return &UsageError{redact.Error(usage.err, secrets)}
+	default:
+		return redact.Error(err, secrets)
 	}
 }
 
-// run is the program without its process, so that tests can call it.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
-	err := runDoctor(ctx, args, getenv, stdout)
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return err
-	}
-	// It may quote an argument.
-	return redact.Error(err, []string{getenv("WXPHONE_SECRET")})
-}
-
-func runDoctor(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	cfg, err := parse(args, getenv, stdout)
-	if err != nil {
+	switch {
+	case errors.Is(err, flag.ErrHelp):
 		return err
+	case err != nil:
+		return &UsageError{err}
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute) // for all checks together
 	defer cancel()
-	if cfg.appID == "" {
+	if cfg.fake {
 		return runFake(ctx, stdout)
 	}
 	problems, err := examine(ctx, cfg, stdout)
@@ -78,23 +79,26 @@ type config struct {
 	baseURL       string
 	rid           string
 	classic       bool
+	fake          bool
 }
 
 func parse(args []string, getenv func(string) string, stdout io.Writer) (config, error) {
 	// The AppSecret is no flag, since other users of the machine can read those.
 	cfg := config{secret: getenv("WXPHONE_SECRET")}
 	flags := flag.NewFlagSet("doctor", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // main prints the error
+	flags.SetOutput(io.Discard) // the caller prints the error
 	flags.StringVar(&cfg.appID, "appid", getenv("WXPHONE_APPID"),
 		"`appid` of the mini-program, or WXPHONE_APPID; its AppSecret is WXPHONE_SECRET")
-	flags.StringVar(&cfg.baseURL, "base-url", "https://api.weixin.qq.com",
-		"ask this `host`, for a program with WithBaseURL")
+	flags.StringVar(&cfg.baseURL, "base-url", cmp.Or(getenv("WXPHONE_BASE_URL"), "https://api.weixin.qq.com"),
+		"ask this `host`, or WXPHONE_BASE_URL, for a program with WithBaseURL")
 	flags.StringVar(&cfg.rid, "rid", "", "explain this `rid` of a failed call, up to 7 days old")
 	flags.BoolVar(&cfg.classic, "classic", false,
 		"fetch the token as WithClassicToken does, which retires the one that your programs use now")
+	flags.BoolVar(&cfg.fake, "fake", false,
+		"examine fakes on this machine, to see what the checks say: a healthy one and two with problems")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(stdout, "Finds out why a backend gets no phone numbers.")
+			fmt.Fprintf(stdout, "Usage: wxphone doctor [flags]\n\nFind out why a backend gets no phone numbers.\n\nFlags:\n")
 			flags.SetOutput(stdout)
 			flags.PrintDefaults()
 		}
@@ -103,8 +107,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (config,
 	switch {
 	case flags.NArg() > 0:
 		return config{}, fmt.Errorf("%d argument(s) without a flag; write -rid=RID", flags.NArg())
-	case cfg.appID == "" && (cfg.secret != "" || cfg.rid != ""):
-		return config{}, errors.New("missing -appid or WXPHONE_APPID; without all of them the program examines a fake")
+	case cfg.appID == "" && !cfg.fake:
+		return config{}, errors.New("WXPHONE_APPID is not set; it is the appid of the mini-program, and -fake needs none")
 	}
 	return cfg, nil
 }

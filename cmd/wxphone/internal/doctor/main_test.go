@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func noEnv(string) string { return "" }
 var changing = regexp.MustCompile(`127\.0\.0\.1:\d+|\(rid [0-9a-f-]+\)|[0-9a-f]{8}(-[0-9a-f]{8}){2}|` +
 	`\d{4}-\d\d-\d\dT[0-9:]+Z|hint: \[[\w-]+\]|\d+ ms`)
 
-const want = `No appid given: these are fakes.
+const want = `These are fakes.
 
 Examining the mini-program wx7b3c1f0e9d5a2468 at http://…
 
@@ -60,7 +60,7 @@ ok       clock: agrees with WeChat's
 
 func TestFakeRun(t *testing.T) {
 	var stdout bytes.Buffer
-	if err := run(context.Background(), nil, noEnv, &stdout); err != nil {
+	if err := Run(context.Background(), []string{"-fake"}, noEnv, &stdout); err != nil {
 		t.Fatal(err)
 	}
 	if got := changing.ReplaceAllString(stdout.String(), "…"); got != want {
@@ -103,7 +103,7 @@ func examined(t *testing.T, f *fake, args ...string) (stdout string, err error) 
 	t.Helper()
 	env := map[string]string{"WXPHONE_APPID": f.AppID(), "WXPHONE_SECRET": f.Secret()}
 	var out bytes.Buffer
-	err = run(context.Background(), append([]string{"-base-url", f.url}, args...),
+	err = Run(context.Background(), append([]string{"-base-url", f.url}, args...),
 		func(name string) string { return env[name] }, &out)
 	text := out.String()
 	if err != nil {
@@ -189,7 +189,7 @@ func TestProblems(t *testing.T) {
 			ail: func(f *fake) {
 				f.RespondNext(phoneEndpoint, 200, `{"errcode":0,"phone_info":{"phoneNumber":"13800000000"}}`, 1)
 			},
-			shows: []string{"-> is -base-url a mock?"},
+			shows: []string{"-> is WXPHONE_BASE_URL a mock?"},
 			fails: true,
 		},
 		{
@@ -320,10 +320,10 @@ func TestUnreachable(t *testing.T) {
 func TestFlags(t *testing.T) {
 	var stdout bytes.Buffer
 	getenv := func(name string) string { return "value-of-" + name }
-	if err := run(context.Background(), []string{"-help"}, getenv, &stdout); !errors.Is(err, flag.ErrHelp) {
+	if err := Run(context.Background(), []string{"-help"}, getenv, &stdout); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("got %v, want flag.ErrHelp", err)
 	}
-	for _, name := range []string{"-appid", "-base-url", "-rid", "-classic"} {
+	for _, name := range []string{"-appid", "-base-url", "-rid", "-classic", "-fake"} {
 		if !strings.Contains(stdout.String(), name) {
 			t.Errorf("the help does not name %s", name)
 		}
@@ -332,12 +332,13 @@ func TestFlags(t *testing.T) {
 		t.Error("the help prints the secret")
 	}
 
-	for _, args := range [][]string{{"stray"}, {"-unknown"}, {"-rid", "1-2-3"}} {
-		if err := run(context.Background(), args, noEnv, io.Discard); err == nil {
-			t.Errorf("%q: no error", args)
+	for _, args := range [][]string{{}, {"stray"}, {"-unknown"}, {"-rid", "1-2-3"}} {
+		var wrong *UsageError
+		if err := Run(context.Background(), args, noEnv, io.Discard); !errors.As(err, &wrong) {
+			t.Errorf("%q: got %v, want a UsageError", args, err)
 		}
 	}
-	err := run(context.Background(), []string{"-appid", "wx0123456789abcdef"}, noEnv, io.Discard)
+	err := Run(context.Background(), []string{"-appid", "wx0123456789abcdef"}, noEnv, io.Discard)
 	if !errors.Is(err, wxphone.ErrInvalidArgument) {
 		t.Errorf("without a secret: got %v, want ErrInvalidArgument", err)
 	}
