@@ -174,9 +174,9 @@ func (p *program) list(w io.Writer) {
 func (p *program) describe(c command, flags *flag.FlagSet) {
 	fmt.Fprintf(p.stdout, "Usage: wxphone %s\n\n%s.\n", strings.Join(strings.Fields(c.name+" [flags] "+c.arguments), " "),
 		strings.ToUpper(c.summary[:1])+c.summary[1:])
-	any := false
-	flags.VisitAll(func(*flag.Flag) { any = true })
-	if any {
+	n := 0
+	flags.VisitAll(func(*flag.Flag) { n++ })
+	if n > 0 {
 		fmt.Fprintf(p.stdout, "\nFlags:\n")
 		flags.SetOutput(p.stdout)
 		flags.PrintDefaults()

@@ -50,18 +50,21 @@ func run(m *testing.M) int {
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	defer stop()
 	var quit context.CancelFunc
-	chromium, quit = chromedp.NewContext(allocator, chromedp.WithErrorf(func(format string, args ...any) {
-		// A browser newer than the library sends events that it does not know.
-		if !strings.Contains(format, "could not unmarshal event") {
-			log.Printf(format, args...)
-		}
-	}))
+	chromium, quit = chromedp.NewContext(allocator, chromedp.WithErrorf(logError))
 	defer quit()
 	if err := chromedp.Run(chromium); err != nil {
 		log.Print("no browser: ", err)
 		return 1
 	}
 	return m.Run()
+}
+
+// logError leaves out that a browser newer than the library sends events that it
+// does not know.
+func logError(format string, args ...any) {
+	if !strings.Contains(format, "could not unmarshal event") {
+		log.Printf(format, args...)
+	}
 }
 
 // look is how a visitor sees the page.

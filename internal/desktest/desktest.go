@@ -5,6 +5,7 @@ package desktest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -19,7 +20,7 @@ import (
 // Build compiles the command into dir and returns its path.
 func Build(dir string) (path string, err error) {
 	path = filepath.Join(dir, "wxphone")
-	build := exec.Command("go", "build", "-o", path, "github.com/wxphone/wxphone/cmd/wxphone")
+	build := exec.Command("go", "build", "-o", path, "github.com/wxphone/wxphone/cmd/wxphone") //nolint:gosec // G204: the path is a test's
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	return path, build.Run()
 }
@@ -36,7 +37,7 @@ const patience = 30 * time.Second
 // the test ends. It fails the test if the fake does not end cleanly.
 func Start(t *testing.T, path string, flags ...string) *Fake {
 	t.Helper()
-	cmd := exec.Command(path, append([]string{"fake", "-addr", "127.0.0.1:0"}, flags...)...)
+	cmd := exec.Command(path, append([]string{"fake", "-addr", "127.0.0.1:0"}, flags...)...) //nolint:gosec // G204: as above
 	cmd.Env = append(os.Environ(), "WXPHONE_FAKE_ADDR=")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -137,7 +138,7 @@ func (f *Fake) Requests(t *testing.T) []Request {
 
 func (f *Fake) ask(t *testing.T, method, path string, body io.Reader) []byte {
 	t.Helper()
-	req, err := http.NewRequest(method, f.URL+"/_fake/"+path, body)
+	req, err := http.NewRequestWithContext(context.Background(), method, f.URL+"/_fake/"+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
