@@ -49,9 +49,9 @@ func run(m *testing.M) int {
 	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	defer stop()
-	var quit context.CancelFunc
-	chromium, quit = chromedp.NewContext(allocator, chromedp.WithErrorf(logError))
+	own, quit := chromedp.NewContext(allocator, chromedp.WithErrorf(logError))
 	defer quit()
+	chromium = own //nolint:fatcontext // it is set once, for all tests
 	if err := chromedp.Run(chromium); err != nil {
 		log.Print("no browser: ", err)
 		return 1

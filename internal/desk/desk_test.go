@@ -3,7 +3,10 @@ package desk_test
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -292,6 +295,58 @@ func TestInfoHasWhatAClientNeeds(t *testing.T) {
 	assert.Contains(t, info["endpoints"], phoneNumber)
 	assert.NotContains(t, info, "apiSecurity")
 	assert.Equal(t, map[string]any{"status": "ok"}, s.must(http.MethodGet, "health", ""))
+}
+
+// TestInfoSetsUpAPISecurity makes a client of nothing but what info says.
+func TestInfoSetsUpAPISecurity(t *testing.T) {
+	t.Parallel()
+	s := start(t, desk.Config{APISecurity: true})
+	var info struct {
+		AppID, Secret string
+		APISecurity   struct {
+			SymmetricKeySN, SymmetricKey, PrivateKey string
+			Certificates                             map[string]string
+		}
+	}
+	_, text := s.raw(http.MethodGet, "/_fake/info", "", nil)
+	require.NoError(t, json.Unmarshal(text, &info))
+	key, err := x509.ParsePKCS8PrivateKey(derOf(t, info.APISecurity.PrivateKey))
+	require.NoError(t, err)
+	security := wxphone.APISecurity{
+		SymmetricKeySN: info.APISecurity.SymmetricKeySN,
+		SymmetricKey:   info.APISecurity.SymmetricKey,
+		PrivateKey:     key.(crypto.Signer),
+		Certificates:   make(map[string]*x509.Certificate),
+	}
+	for number, text := range info.APISecurity.Certificates {
+		security.Certificates[number], err = x509.ParseCertificate(derOf(t, text))
+		require.NoError(t, err)
+	}
+	client, err := wxphone.New(info.AppID, info.Secret, wxphone.WithBaseURL(s.url), wxphone.WithAPISecurity(security))
+	require.NoError(t, err)
+	code := s.must(http.MethodPost, "codes", `{"phoneNumber":"13800000000"}`)["code"].(string)
+	phone, err := client.GetPhoneNumber(context.Background(), code)
+	require.NoError(t, err)
+	assert.Equal(t, "+8613800000000", phone.E164())
+}
+
+func derOf(t *testing.T, text string) []byte {
+	t.Helper()
+	block, rest := pem.Decode([]byte(text))
+	require.NotNil(t, block)
+	require.Empty(t, rest)
+	return block.Bytes
+}
+
+// TestCloudHostingNeedsNoToken calls as a service inside WeChat cloud hosting.
+func TestCloudHostingNeedsNoToken(t *testing.T) {
+	t.Parallel()
+	s := start(t, desk.Config{CloudHosting: true})
+	client, err := wxphone.New("wx7b3c1f0e9d5a2468", "", wxphone.WithBaseURL(s.url), wxphone.WithoutAccessToken())
+	require.NoError(t, err)
+	code := s.must(http.MethodPost, "codes", `{"phoneNumber":"13800000000"}`)["code"].(string)
+	_, err = client.GetPhoneNumber(context.Background(), code)
+	require.NoError(t, err)
 }
 
 func TestResetForgetsAll(t *testing.T) {

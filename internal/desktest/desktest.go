@@ -20,7 +20,7 @@ import (
 // Build compiles the command into dir and returns its path.
 func Build(dir string) (path string, err error) {
 	path = filepath.Join(dir, "wxphone")
-	build := exec.Command("go", "build", "-o", path, "github.com/wxphone/wxphone/cmd/wxphone") //nolint:gosec // G204: the path is a test's
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", path, "github.com/wxphone/wxphone/cmd/wxphone") //nolint:gosec // G204: the path is a test's
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	return path, build.Run()
 }
@@ -37,7 +37,7 @@ const patience = 30 * time.Second
 // the test ends. It fails the test if the fake does not end cleanly.
 func Start(t *testing.T, path string, flags ...string) *Fake {
 	t.Helper()
-	cmd := exec.Command(path, append([]string{"fake", "-addr", "127.0.0.1:0"}, flags...)...) //nolint:gosec // G204: as above
+	cmd := exec.CommandContext(context.Background(), path, append([]string{"fake", "-addr", "127.0.0.1:0"}, flags...)...) //nolint:gosec // G204: as above
 	cmd.Env = append(os.Environ(), "WXPHONE_FAKE_ADDR=")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
