@@ -116,8 +116,8 @@ func TestFakePrintsAddressAndCredentialsFirst(t *testing.T) {
 	assert.Empty(t, s.stderr.String())
 }
 
-// TestFakeEndsWithWatchersAtTheDoor holds a stream of events open.
-func TestFakeEndsWithWatchersAtTheDoor(t *testing.T) {
+// TestFakeEndsWhileAStreamIsOpen holds a stream of events open.
+func TestFakeEndsWhileAStreamIsOpen(t *testing.T) {
 	t.Parallel()
 	s := startService(t, nil, "fake", "-addr", "127.0.0.1:0")
 	base := strings.TrimPrefix(s.line(), "WXPHONE_BASE_URL=")
