@@ -89,7 +89,7 @@ func secretsOf(f *fake, answer leaktest.Answer) []string {
 func output(server string, f *fake, args ...string) string {
 	env := map[string]string{"WXPHONE_APPID": f.AppID(), "WXPHONE_SECRET": f.Secret()}
 	var out bytes.Buffer
-	err := run(context.Background(), append([]string{"-base-url", server}, args...), func(name string) string { return env[name] }, &out)
+	err := Run(context.Background(), append([]string{"-base-url", server}, args...), func(name string) string { return env[name] }, &out)
 	if err != nil {
 		out.WriteString(err.Error())
 	}
