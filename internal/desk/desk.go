@@ -6,6 +6,7 @@ package desk
 import (
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wxphone/wxphone/wxphonetest"
@@ -32,6 +33,8 @@ type Desk struct {
 	wechat  *wxphonetest.Server
 	journal *journal
 	page    *page
+	// pushes is held from the setting of a URL to the push that goes there.
+	pushes sync.Mutex
 }
 
 // New returns a Desk. It listens to nothing by itself.

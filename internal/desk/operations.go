@@ -48,6 +48,9 @@ func init() {
 		},
 		"latency": {http.MethodPut: taking((*Desk).setLatency)},
 
+		"platform/authorizations": {http.MethodPost: taking((*Desk).authorize)},
+		"platform/tickets":        {http.MethodPost: taking((*Desk).pushTicket)},
+
 		"requests": {http.MethodGet: reading((*Desk).requests)},
 		"events":   {http.MethodGet: {serve: (*Desk).serveEvents}},
 	}

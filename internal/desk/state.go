@@ -21,6 +21,7 @@ type infoAnswer struct {
 	// TokenLifetime is in seconds.
 	TokenLifetime int64         `json:"tokenLifetime"`
 	CloudHosting  bool          `json:"cloudHosting"`
+	Component     componentInfo `json:"component"`
 	APISecurity   *securityInfo `json:"apiSecurity,omitempty"`
 }
 
@@ -42,6 +43,7 @@ func (d *Desk) info() infoAnswer {
 		Endpoints:     d.wechat.Endpoints(),
 		TokenLifetime: int64(defaultTokenLifetime / time.Second),
 		CloudHosting:  d.config.CloudHosting,
+		Component:     newComponentInfo(d.wechat),
 	}
 	if d.config.TokenLifetime != 0 {
 		info.TokenLifetime = int64(d.config.TokenLifetime / time.Second)
@@ -81,7 +83,10 @@ func (d *Desk) revokeTokens(nothing) (nothing, error) {
 
 // reset makes the fake what it was when it started.
 func (d *Desk) reset(nothing) (nothing, error) {
+	d.pushes.Lock()
+	defer d.pushes.Unlock()
 	d.wechat.Reset()
+	d.wechat.PushTo("", nil)
 	d.journal.reset()
 	return nothing{}, nil
 }

@@ -1,0 +1,91 @@
+package desk
+
+import (
+	"errors"
+	"net/url"
+	"regexp"
+
+	"github.com/wxphone/wxphone/wxphonetest"
+)
+
+// What WeChat and the owners of mini-programs do to a third-party platform.
+
+// authorization is an owner who authorises the platform.
+type authorization struct {
+	AppID string `json:"appid"`
+	URL   string `json:"url"`
+}
+
+type authorizationAnswer struct {
+	AppID             string `json:"appid"`
+	AuthorizationCode string `json:"authorizationCode"`
+}
+
+var appIDShape = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
+
+// authorize has an owner authorise the platform with permission set 18. The
+// event is pushed to the URL, or to the one before if there is none.
+func (d *Desk) authorize(a authorization) (authorizationAnswer, error) {
+	if a.AppID == "" {
+		a.AppID = d.wechat.AppID()
+	}
+	switch {
+	case a.AppID != d.wechat.AppID() && !appIDShape.MatchString(a.AppID):
+		return authorizationAnswer{}, errors.New("appid must be wx and 16 digits of hex; without it it is the fake's own")
+	case a.URL != "":
+		if err := checkEventURL(a.URL); err != nil {
+			return authorizationAnswer{}, err
+		}
+	}
+	d.pushes.Lock()
+	defer d.pushes.Unlock()
+	if a.URL != "" {
+		d.wechat.PushTo(a.URL, nil)
+	}
+	return authorizationAnswer{a.AppID, d.wechat.IssueAuthorizationCode(a.AppID)}, nil
+}
+
+// eventURL is where a platform takes pushes (授权事件接收URL).
+type eventURL struct {
+	URL string `json:"url"`
+}
+
+type ticketAnswer struct {
+	Ticket string `json:"ticket"`
+}
+
+// pushTicket pushes a component_verify_ticket. What became of the push is in the
+// journal.
+func (d *Desk) pushTicket(e eventURL) (ticketAnswer, error) {
+	if err := checkEventURL(e.URL); err != nil {
+		return ticketAnswer{}, err
+	}
+	d.pushes.Lock()
+	defer d.pushes.Unlock()
+	d.wechat.PushTo(e.URL, nil)
+	return ticketAnswer{d.wechat.PushTicket()}, nil
+}
+
+func checkEventURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return errors.New("url is missing; it is where the platform takes WeChat's pushes")
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return errors.New(`url must be a whole one, like "http://127.0.0.1:8080/wechat/events"`)
+	default:
+		return nil
+	}
+}
+
+// componentInfo is what a platform is set up with.
+type componentInfo struct {
+	AppID          string `json:"appid"`
+	Secret         string `json:"secret"`
+	PushToken      string `json:"pushToken"`
+	EncodingAESKey string `json:"encodingAESKey"`
+}
+
+func newComponentInfo(s *wxphonetest.Server) componentInfo {
+	return componentInfo{s.ComponentAppID(), s.ComponentSecret(), s.PushToken(), s.EncodingAESKey()}
+}
