@@ -103,8 +103,11 @@ func checkCredential(name, value string) error {
 	return nil
 }
 
-// maxAppID is far above WeChat's 18 characters.
-const maxAppID = 64
+const (
+	// maxAppID is far above WeChat's 18 characters.
+	maxAppID        = 64
+	appIDCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+)
 
 // checkAppID refuses what is no appid. The keys of stores are made of appids
 // and colons, so an appid with a colon could stand for another account's key.
@@ -115,10 +118,9 @@ func checkAppID(name, value string) error {
 	if len(value) > maxAppID {
 		return invalid(name, "is longer than 64 characters")
 	}
-	for i := range len(value) {
-		if c := value[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-') {
-			return invalid(name, "has characters other than A-Z, a-z, 0-9, _ and -")
-		}
+	foreign := func(r rune) bool { return !strings.ContainsRune(appIDCharacters, r) }
+	if strings.ContainsFunc(value, foreign) {
+		return invalid(name, "has characters other than A-Z, a-z, 0-9, _ and -")
 	}
 	return nil
 }

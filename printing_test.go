@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func assertHeldPrintsWithout[T any](t *testing.T, v T, secrets ...string) {
 // wordsOf returns how the round keys of an AES key would be printed: as the
 // numbers of its 32-bit words, of which three are enough.
 func wordsOf(key []byte) []string {
-	bytes := strings.Trim(fmt.Sprint(key[:12]), "[]")
+	bytes := strings.Trim(fmt.Sprintf("%d", key[:12]), "[]")
 	words := []string{bytes, string(key[:12])}
 	for _, order := range []binary.ByteOrder{binary.BigEndian, binary.LittleEndian} {
 		for _, verb := range []string{"%d", "%x"} {
@@ -121,7 +122,7 @@ func TestTypesInUnexportedFieldsPrintNoSecret(t *testing.T) {
 		client := clientOf(t, platform, server.AppID(), tokens)
 		token, err := client.AccessToken(ctx)
 		require.NoError(t, err)
-		secrets := append(keys, server.ComponentSecret(), server.Ticket(), refreshToken, token.AccessToken)
+		secrets := append(slices.Clone(keys), server.ComponentSecret(), server.Ticket(), refreshToken, token.AccessToken)
 		assertHeldPrintsWithout(t, *platform, secrets...)
 		assertHeldPrintsWithout(t, platform, secrets...)
 		assertHeldPrintsWithout(t, *client, secrets...)

@@ -210,7 +210,7 @@ func TestRoutes(t *testing.T) {
 	}
 	f.wechat.FailNext("/cgi-bin/component/api_create_preauthcode", 48001, "", 1)
 	answer := httptest.NewRecorder()
-	f.router.ServeHTTP(answer, httptest.NewRequest("GET", "/authorize", http.NoBody))
+	f.router.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/authorize", http.NoBody))
 	if answer.Code != 500 {
 		t.Errorf("without a pre_auth_code: got %d", answer.Code)
 	}

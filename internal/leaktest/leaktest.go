@@ -19,6 +19,7 @@ package leaktest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -208,7 +209,7 @@ type Fault struct {
 // fault. Every request has a connection of its own.
 func Serve(tb TB, honest http.Handler, fault Fault) string {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatalf("no listener: %v", err)
 	}
@@ -221,7 +222,7 @@ func Serve(tb TB, honest http.Handler, fault Fault) string {
 				return
 			}
 			go func() {
-				defer conn.Close()
+				defer func() { _ = conn.Close() }()
 				answer(conn, honest, fault, &met)
 			}()
 		}
@@ -264,7 +265,7 @@ func Tells(text string, secrets ...string) string {
 		}
 		for _, form := range []string{
 			secret, url.QueryEscape(secret), strings.ToLower(url.QueryEscape(secret)), url.PathEscape(secret),
-			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), strings.Trim(fmt.Sprint([]byte(secret)), "[]"),
+			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]"),
 		} {
 			if strings.Contains(plain, form) {
 				return form

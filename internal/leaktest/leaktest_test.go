@@ -73,7 +73,7 @@ func TestTellsKnowsTheSpellings(t *testing.T) {
 	const secret = "a+b/c==d e&f"
 	for _, text := range []string{
 		secret, url.QueryEscape(secret), strings.ToLower(url.QueryEscape(secret)), url.PathEscape(secret),
-		fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprint([]byte(secret)),
+		fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("%d", []byte(secret)),
 	} {
 		assert.NotEmpty(t, leaktest.Tells("before "+text+" after", "other", secret), text)
 	}

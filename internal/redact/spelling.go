@@ -99,7 +99,7 @@ func percentEscape(s string, c byte) (size int) {
 
 // backslashEscape is for the escapes of JSON and of %q.
 func backslashEscape(s, secret string) (taken, size int) {
-	digits := 0
+	var digits int
 	switch {
 	case len(s) < 2:
 		return 0, 0
@@ -120,17 +120,17 @@ func backslashEscape(s, secret string) (taken, size int) {
 	if len(s) < size {
 		return 0, 0
 	}
-	value, err := strconv.ParseUint(s[2:size], 16, 32)
+	value, err := strconv.ParseInt(s[2:size], 16, 32)
 	if err != nil {
 		return 0, 0
 	}
 	if digits == 2 {
-		if byte(value) == secret[0] {
+		if value == int64(secret[0]) {
 			return 1, size
 		}
 		return 0, 0
 	}
-	if r, length := utf8.DecodeRuneInString(secret); r == rune(value) {
+	if r, length := utf8.DecodeRuneInString(secret); int64(r) == value {
 		return length, size
 	}
 	return 0, 0

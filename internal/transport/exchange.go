@@ -447,7 +447,7 @@ func (x *exchange) decode(status int, body []byte) (wire.Answer, *failure) {
 	if status >= http.StatusMultipleChoices && !outcome.ErrCode.Present {
 		return nil, x.notAnswer(status, body) // JSON from a gateway
 	}
-	if code := outcome.ErrCode.Value; int64(int32(code)) != int64(code) { //nolint:gosec // the loss is what is looked for
+	if code := outcome.ErrCode.Value; code < math.MinInt32 || code > math.MaxInt32 {
 		// No errcode has so many digits, but a phone number has.
 		return nil, x.notAnswer(status, body)
 	}
