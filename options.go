@@ -115,12 +115,12 @@ func invalid(name, problem string) error {
 	return fmt.Errorf("%w: %s %s", ErrInvalidArgument, name, problem)
 }
 
-// WithHTTPClient sends requests through c, for example to use a proxy,
-// OpenTelemetry's transport or a mock. The Client uses a shallow copy of c that
-// does not follow redirects. The timeouts and the connection pool are those of
-// c. For many concurrent calls, set MaxIdleConnsPerHost of the transport to
-// their number: with net/http's default of 2, most calls need a new TLS
-// handshake.
+// WithHTTPClient sends requests through c, for example to use a proxy or a mock.
+// A transport that records URLs records secrets with them; for traces, use the
+// module otelwxphone. The Client uses a shallow copy of c that does not follow
+// redirects. The timeouts and the connection pool are those of c. For many
+// concurrent calls, set MaxIdleConnsPerHost of the transport to their number:
+// with net/http's default of 2, most calls need a new TLS handshake.
 func WithHTTPClient(c *http.Client) Option {
 	return func(o *options) error {
 		if c == nil {
