@@ -2,13 +2,9 @@ package wxphone_test
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -88,63 +84,6 @@ func TestAppIDThatSpellsAnotherKeyIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		_, err = wxphone.NewComponent(appID, someComponentSecret, latestTicket)
 		require.NoError(t, err)
-	}
-}
-
-// keyStore notes the keys that it is asked for.
-type keyStore struct {
-	wxphonetest.MemoryStore
-	mu   sync.Mutex
-	keys map[string]bool
-}
-
-func (s *keyStore) Load(ctx context.Context, key string) (wxphone.Token, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keys[key] = true
-	return s.MemoryStore.Load(ctx, key)
-}
-
-// Stores name a lock after its token, as redisstore does with ":lock".
-func TestEveryTokenHasAKeyOfItsOwnThatIsNoLocks(t *testing.T) {
-	t.Parallel()
-	var keys []string
-	nobody := wxphone.WithHTTPClient(&http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
-		return nil, &tls.CertificateVerificationError{Err: errors.New("nobody's")} // which is not retried
-	})})
-	keyOf := func(tokenOf func(context.Context) (wxphone.Token, error), store *keyStore) {
-		_, err := tokenOf(context.Background())
-		require.Error(t, err)
-		store.mu.Lock()
-		defer store.mu.Unlock()
-		for key := range store.keys {
-			keys = append(keys, key)
-		}
-		clear(store.keys)
-	}
-	appIDs := []string{"a", "b", "a-b", "a_b", "lock", "stable", "classic", "component", "authorizer", "wxphone"}
-	store := &keyStore{keys: make(map[string]bool)}
-	opts := []wxphone.Option{wxphone.WithTokenStore(store), nobody, wxphone.WithMaxRetries(0)}
-	for _, appID := range appIDs {
-		stable, err := wxphone.New(appID, someSecret, opts...)
-		require.NoError(t, err)
-		keyOf(stable.AccessToken, store)
-		classic, err := wxphone.New(appID, someSecret, append(opts, wxphone.WithClassicToken())...)
-		require.NoError(t, err)
-		keyOf(classic.AccessToken, store)
-		platform, err := wxphone.NewComponent(appID, someSecret, latestTicket, opts...)
-		require.NoError(t, err)
-		for _, authorizer := range appIDs {
-			client, err := platform.Client(authorizer, &refreshTokens{tokens: map[string]string{authorizer: "refresh"}}, opts...)
-			require.NoError(t, err)
-			keyOf(client.AccessToken, store)
-		}
-	}
-	slices.Sort(keys)
-	keys = slices.Compact(keys)
-	assert.Len(t, keys, len(appIDs)*3+len(appIDs)*len(appIDs), "stable, classic and component, and a key for each pair")
-	for _, key := range keys {
-		assert.NotContains(t, keys, key+":lock")
 	}
 }
 
