@@ -129,7 +129,7 @@ func text(attributes []attribute.KeyValue) string {
 	set := attribute.NewSet(attributes...)
 	var all []string
 	for _, a := range set.ToSlice() {
-		all = append(all, fmt.Sprintf("%s=%s", a.Key, a.Value.Emit()))
+		all = append(all, fmt.Sprintf("%s=%s", a.Key, a.Value.String()))
 	}
 	return strings.Join(all, " ")
 }
