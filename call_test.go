@@ -245,12 +245,14 @@ func TestErrorSaysExactlyWhenTheCodeMayBeUsed(t *testing.T) {
 			if tt.ctx == nil {
 				tt.ctx = context.Background()
 			}
-			client := sendingThrough(t, tt.transport, wxphone.WithFallbackURLs())
-			_, err := client.GetPhoneNumber(tt.ctx, someCode)
-			require.Error(t, err)
-			assert.Equal(t, tt.sent, sent)
-			assert.Equal(t, tt.want, errors.Is(err, wxphone.ErrCodeMaybeUsed), "%v", err)
-			assert.Equal(t, tt.want, strings.Contains(err.Error(), "may have consumed"), "%v", err)
+			inVirtualTime(t, func(t *testing.T) {
+				client := sendingThrough(t, tt.transport, wxphone.WithFallbackURLs())
+				_, err := client.GetPhoneNumber(tt.ctx, someCode)
+				require.Error(t, err)
+				assert.Equal(t, tt.sent, sent)
+				assert.Equal(t, tt.want, errors.Is(err, wxphone.ErrCodeMaybeUsed), "%v", err)
+				assert.Equal(t, tt.want, strings.Contains(err.Error(), "may have consumed"), "%v", err)
+			})
 		})
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -340,6 +339,41 @@ var honestPlatform = map[string]string{
 	phoneAPI:          success,
 }
 
+// overPipes has a Client send its requests to handler over connections in
+// memory, so that in a synctest bubble nothing waits in real time.
+func overPipes(t *testing.T, handler http.Handler) wxphone.Option {
+	t.Helper()
+	dialled := make(pipes)
+	server := &http.Server{Handler: handler}
+	go func() { _ = server.Serve(dialled) }()
+	transport := &http.Transport{DialContext: dialled.dial, DialTLSContext: dialled.dial}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+	})
+	return wxphone.WithHTTPClient(&http.Client{Transport: transport})
+}
+
+// pipes is a listener, and what dials it.
+type pipes chan net.Conn
+
+func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
+	near, far := net.Pipe()
+	p <- far
+	return near, nil
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	conn, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (p pipes) Close() error { close(p); return nil }
+func (pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
 // platformAgainst is a Client of componentAgainst.
 func platformAgainst(t *testing.T, api string, answer func(w http.ResponseWriter, told string), opts ...wxphone.Option) *wxphone.Client {
 	t.Helper()
@@ -351,7 +385,7 @@ func platformAgainst(t *testing.T, api string, answer func(w http.ResponseWriter
 // API.
 func componentAgainst(t *testing.T, api string, answer func(w http.ResponseWriter, told string), opts ...wxphone.Option) *wxphone.Component {
 	t.Helper()
-	listener := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	served := overPipes(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		told := fmt.Sprintf("%s %s %s", someNumber, r.URL, body)
 		for _, values := range r.URL.Query() {
@@ -368,8 +402,7 @@ func componentAgainst(t *testing.T, api string, answer func(w http.ResponseWrite
 		}
 		_, _ = io.WriteString(w, honestPlatform[r.URL.Path])
 	}))
-	t.Cleanup(listener.Close)
-	opts = append([]wxphone.Option{wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(0)}, opts...)
+	opts = append([]wxphone.Option{served, wxphone.WithMaxRetries(0)}, opts...)
 	platform, err := wxphone.NewComponent(someComponentID, someComponentSecret, latestTicket, opts...)
 	require.NoError(t, err)
 	return platform

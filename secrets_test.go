@@ -178,11 +178,11 @@ func gossiping(t *testing.T, name string, answer respond, remembers bool) {
 		for kind, opt := range kinds {
 			t.Run(name+"/"+stage+"/"+kind, func(t *testing.T) {
 				t.Parallel()
-				server := newGossip()
-				server.remembers = remembers
-				listener := httptest.NewServer(server)
-				t.Cleanup(listener.Close)
-				failWith(t, someCode, allSecrets, opt, wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(0))
+				inVirtualTime(t, func(t *testing.T) {
+					server := newGossip()
+					server.remembers = remembers
+					failWith(t, someCode, allSecrets, opt, overPipes(t, server), wxphone.WithMaxRetries(0))
+				})
 			})
 		}
 	}
@@ -193,9 +193,10 @@ func TestGossipBeforeARetryIsNotLogged(t *testing.T) {
 	for _, name := range []string{"busy", "failed gateway", "not HTTP", "truncated"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			listener := httptest.NewServer(&gossip{phone: indiscretions[name], honestTokens: 1})
-			t.Cleanup(listener.Close)
-			failWith(t, someCode, allSecrets, wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(1))
+			inVirtualTime(t, func(t *testing.T) {
+				server := overPipes(t, &gossip{phone: indiscretions[name], honestTokens: 1})
+				failWith(t, someCode, allSecrets, server, wxphone.WithMaxRetries(1))
+			})
 		})
 	}
 }
@@ -212,10 +213,8 @@ func TestOddCodesAreHiddenToo(t *testing.T) {
 		for _, answer := range []string{"refused code", "page", "not HTTP"} {
 			t.Run(name+"/"+answer, func(t *testing.T) {
 				t.Parallel()
-				listener := httptest.NewServer(&gossip{phone: indiscretions[answer], honestTokens: 1})
-				t.Cleanup(listener.Close)
-				failWith(t, code.sent, append(slices.Clone(allSecrets), code.secret),
-					wxphone.WithBaseURL(listener.URL), wxphone.WithMaxRetries(0))
+				server := overPipes(t, &gossip{phone: indiscretions[answer], honestTokens: 1})
+				failWith(t, code.sent, append(slices.Clone(allSecrets), code.secret), server, wxphone.WithMaxRetries(0))
 			})
 		}
 	}
@@ -251,27 +250,29 @@ func TestTalkativeTransportIsCutShort(t *testing.T) {
 		for stage, hostile := range map[string]string{"phone number": phoneAPI, "stable": stableTokenAPI, "classic": classicTokenAPI} {
 			t.Run(tt.name+"/"+stage, func(t *testing.T) {
 				t.Parallel()
-				transport := roundTrip(func(r *http.Request) (*http.Response, error) {
-					var body []byte
-					if r.Body != nil {
-						body, _ = io.ReadAll(r.Body)
+				inVirtualTime(t, func(t *testing.T) {
+					transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+						var body []byte
+						if r.Body != nil {
+							body, _ = io.ReadAll(r.Body)
+						}
+						if r.URL.Path == hostile {
+							return nil, tt.fail(fmt.Sprintf("%s %s %s", r.URL, body, r.URL.Query()))
+						}
+						answer := httptest.NewRecorder()
+						fmt.Fprintf(answer, `{"access_token":%q,"expires_in":7200}`, someToken)
+						return answer.Result(), nil
+					})
+					opts := []wxphone.Option{wxphone.WithHTTPClient(&http.Client{Transport: transport}), wxphone.WithMaxRetries(0)}
+					if hostile == classicTokenAPI {
+						opts = append(opts, wxphone.WithClassicToken())
 					}
-					if r.URL.Path == hostile {
-						return nil, tt.fail(fmt.Sprintf("%s %s %s", r.URL, body, r.URL.Query()))
-					}
-					answer := httptest.NewRecorder()
-					fmt.Fprintf(answer, `{"access_token":%q,"expires_in":7200}`, someToken)
-					return answer.Result(), nil
+					err := failWith(t, someCode, allSecrets, opts...)
+					assert.Equal(t, tt.status, wxphone.HTTPStatus(err), "%v", err)
+					var network *url.Error
+					require.ErrorAs(t, err, &network)
+					assert.True(t, strings.HasSuffix(network.URL, hostile), "the URL without its query: %s", network.URL)
 				})
-				opts := []wxphone.Option{wxphone.WithHTTPClient(&http.Client{Transport: transport}), wxphone.WithMaxRetries(0)}
-				if hostile == classicTokenAPI {
-					opts = append(opts, wxphone.WithClassicToken())
-				}
-				err := failWith(t, someCode, allSecrets, opts...)
-				assert.Equal(t, tt.status, wxphone.HTTPStatus(err), "%v", err)
-				var network *url.Error
-				require.ErrorAs(t, err, &network)
-				assert.True(t, strings.HasSuffix(network.URL, hostile), "the URL without its query: %s", network.URL)
 			})
 		}
 	}
@@ -413,11 +414,13 @@ func TestPlatformDoesNotQuoteWhatItSends(t *testing.T) {
 			}
 			t.Run(name+api, func(t *testing.T) {
 				t.Parallel()
-				w := &witness{t: t, secrets: secrets}
-				err := callAt(platformAgainst(t, api, answer, w.options()...), api)
-				require.Error(t, err)
-				w.checkError(err)
-				w.checkLog()
+				inVirtualTime(t, func(t *testing.T) {
+					w := &witness{t: t, secrets: secrets}
+					err := callAt(platformAgainst(t, api, answer, w.options()...), api)
+					require.Error(t, err)
+					w.checkError(err)
+					w.checkLog()
+				})
 			})
 		}
 	}
