@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wxphone/wxphone/internal/desk"
+	"github.com/wxphone/wxphone/cmd/wxphone/internal/desk"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 

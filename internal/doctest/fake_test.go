@@ -1,14 +1,16 @@
 package doctest
 
 import (
+	"context"
 	"encoding/json"
-	"net/http/httptest"
+	"io"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/wxphone/wxphone/internal/desk"
+	"github.com/wxphone/wxphone/internal/desktest"
 )
 
 // What docs/fake.md says about "wxphone fake" is compared with it.
@@ -22,13 +24,13 @@ func TestFakePageHasWhatTheFakeTakes(t *testing.T) {
 	var api struct {
 		Paths map[string]map[string]any `json:"paths"`
 	}
-	if err := json.Unmarshal([]byte(readFile(t, "internal/desk/openapi.json")), &api); err != nil {
+	if err := json.Unmarshal([]byte(readFile(t, "cmd/wxphone/internal/desk/openapi.json")), &api); err != nil {
 		t.Fatal(err)
 	}
 	var served, described []string
 	for path, methods := range api.Paths {
 		for method := range methods {
-			if name := strings.TrimPrefix(path, desk.Prefix); name != "" && name != "openapi.json" {
+			if name := strings.TrimPrefix(path, "/_fake/"); name != "" && name != "openapi.json" {
 				served = append(served, strings.ToUpper(method)+" "+name)
 			}
 		}
@@ -85,24 +87,29 @@ func TestCurlsOfTheDocumentsWork(t *testing.T) {
 	url := regexp.MustCompile(`http://127\.0\.0\.1:8089(/_fake/\S+)`)
 	body := regexp.MustCompile(`-d '([^']*)'`)
 	method := regexp.MustCompile(`-X (\w+)`)
+	command, err := desktest.Build(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake := desktest.Start(t, command)
 	sent := 0
 	for _, document := range documents(t) {
 		for _, block := range fence.FindAllStringSubmatch(readFile(t, document), -1) {
-			for _, command := range strings.Split(strings.ReplaceAll(block[2], "\\\n", ""), "\n") {
-				target := url.FindStringSubmatch(command)
-				if block[1] != "sh" || target == nil || !strings.HasPrefix(command, "curl ") {
+			for _, line := range strings.Split(strings.ReplaceAll(block[2], "\\\n", ""), "\n") {
+				target := url.FindStringSubmatch(line)
+				if block[1] != "sh" || target == nil || !strings.HasPrefix(line, "curl ") {
 					continue
 				}
 				sent++
 				verb, text := "GET", ""
-				if found := body.FindStringSubmatch(command); found != nil {
+				if found := body.FindStringSubmatch(line); found != nil {
 					verb, text = "POST", found[1]
 				}
-				if found := method.FindStringSubmatch(command); found != nil {
+				if found := method.FindStringSubmatch(line); found != nil {
 					verb = found[1]
 				}
-				if status, answer := send(t, verb, target[1], text); status != 200 {
-					t.Errorf("%s: %s answers %d: %s", document, command, status, answer)
+				if status, answer := send(t, verb, fake.URL+target[1], text); status != http.StatusOK {
+					t.Errorf("%s: %s answers %d: %s", document, line, status, answer)
 				}
 			}
 		}
@@ -112,16 +119,21 @@ func TestCurlsOfTheDocumentsWork(t *testing.T) {
 	}
 }
 
-// send makes one request to a new fake.
-func send(t *testing.T, method, path, body string) (int, string) {
+// send makes a request and returns what came back.
+func send(t *testing.T, method, url, body string) (int, string) {
 	t.Helper()
-	d, err := desk.New(desk.Config{})
+	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	req := httptest.NewRequest(method, path, strings.NewReader(body))
-	req.Host = "127.0.0.1:8089"
-	d.ServeHTTP(w, req)
-	return w.Code, w.Body.String()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(answer)
 }

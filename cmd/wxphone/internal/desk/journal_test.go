@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/wxphone/wxphone/internal/desk"
+	"github.com/wxphone/wxphone/cmd/wxphone/internal/desk"
 )
 
 func TestJournalSaysWhy(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/wxphone/wxphone/internal/desk"
+	"github.com/wxphone/wxphone/cmd/wxphone/internal/desk"
 )
 
 // TestForeignPagesAreKeptOut sends what browsers send for pages of other sites.

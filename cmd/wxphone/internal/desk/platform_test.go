@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
-	"github.com/wxphone/wxphone/internal/desk"
+	"github.com/wxphone/wxphone/cmd/wxphone/internal/desk"
 )
 
 // TestAPlatformFindsItsWay pushes a ticket and an authorisation to a platform,

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
-	"github.com/wxphone/wxphone/internal/desk"
+	"github.com/wxphone/wxphone/cmd/wxphone/internal/desk"
 )
 
 const phoneNumber = "/wxa/business/getuserphonenumber"
