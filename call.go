@@ -23,6 +23,8 @@ type Call struct {
 	// Attempt is the number of the exchange within its call, starting at 1.
 	// Retries, fallback hosts and repeats with another token are counted.
 	Attempt int
+	// Start is when the exchange began.
+	Start time.Time
 	// Duration is the time from before the request until the whole answer was
 	// read.
 	Duration time.Duration
@@ -35,10 +37,9 @@ type Call struct {
 	RID string
 	// Err is the error of the exchange, or nil.
 	Err error
-	// Retried reports whether the Client goes on with another exchange of the
-	// same call: a retry, the next host, or a repeat with another token. The
-	// call's last exchange has it false, except where the context ends before
-	// the next one or no other token is available.
+	// Retried reports whether another exchange of the same call followed: a
+	// retry, the next host, or a repeat with another token. It is false for
+	// exactly one exchange of each call, the last.
 	Retried bool
 }
 
@@ -108,10 +109,12 @@ func (a *api) call(ctx context.Context, req *transport.Request) (wire.Answer, er
 			return nil, err
 		}
 		next, tokenErr := a.token(ctx, req)
-		switch {
-		case tokenErr != nil:
+		if tokenErr != nil {
+			a.sender.GiveUp(ctx, &progress)
 			return nil, fmt.Errorf("%w; a new token was needed because of: %w", tokenErr, err)
-		case next == token:
+		}
+		if next == token {
+			a.sender.GiveUp(ctx, &progress)
 			return nil, err
 		}
 		a.sender.Log.WarnContext(ctx, "wxphone: repeating the call with a fresh access_token",

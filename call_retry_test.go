@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -241,6 +242,7 @@ func TestObserverSeesEveryExchangeOfACall(t *testing.T) {
 		}()
 		_, err = client.GetPhoneNumber(ctx, server.IssueCode(aPhone))
 		require.NoError(t, err)
+		slices.SortStableFunc(calls, func(a, b wxphone.Call) int { return a.Start.Compare(b.Start) })
 		var got []string
 		for _, call := range calls {
 			got = append(got, strings.Join([]string{call.Endpoint, call.Host, call.RID}, " "))
@@ -544,6 +546,16 @@ func TestObserverIsToldWhichExchangeIsTheLast(t *testing.T) {
 		"busy for ever":   {func(s *wxphonetest.Server) { s.FailNext(phoneAPI, -1, "", -1) }, []bool{true, true, false}},
 		"lost":            {func(s *wxphonetest.Server) { s.DropNext(phoneAPI, 1) }, []bool{true, false}},
 		"token refused":   {func(s *wxphonetest.Server) { s.RevokeToken() }, []bool{true, false}},
+		// The token source has no other one.
+		"every token refused": {func(s *wxphonetest.Server) { s.FailNext(phoneAPI, 40001, "", -1) }, []bool{true, false}},
+		"no other token": {func(s *wxphonetest.Server) {
+			s.RevokeToken()
+			s.FailNext(stableTokenAPI, 40125, "", -1)
+		}, []bool{false}},
+		"over during the pause": {func(s *wxphonetest.Server) {
+			s.FailNext(phoneAPI, -1, "", -1)
+			s.SetLatency(phoneAPI, 2*time.Second)
+		}, []bool{true, false}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -558,7 +570,9 @@ func TestObserverIsToldWhichExchangeIsTheLast(t *testing.T) {
 				_, err := client.AccessToken(t.Context())
 				require.NoError(t, err)
 				tt.fail(server)
-				_, _ = client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+				ctx, cancel := context.WithTimeout(t.Context(), 4100*time.Millisecond)
+				defer cancel()
+				_, _ = client.GetPhoneNumber(ctx, server.IssueCode(aPhone))
 				assert.Equal(t, tt.want, retried)
 			})
 		})

@@ -262,8 +262,10 @@ func WithLogger(l *slog.Logger) Option {
 }
 
 // WithObserver calls observe after every HTTP exchange, including token
-// fetches, for metrics and tracing. It is called by multiple goroutines
-// concurrently, and each exchange waits until it returns. A token fetch can
+// fetches, for metrics and tracing. If another exchange of the same call may
+// follow a failure, observe is called once that is decided, which can be after
+// the pause before a retry or the fetch of another token. It is called by
+// multiple goroutines concurrently, and the call waits for it. A token fetch can
 // serve many callers, so its context is not derived from any caller's. If the
 // option is given more than once, each function sees every exchange.
 func WithObserver(observe func(context.Context, Call)) Option {

@@ -35,7 +35,7 @@ type exchange struct {
 }
 
 func newExchange(call wxphone.Call) *exchange {
-	x := &exchange{Call: call, ended: time.Now(), method: methodOf(call.Endpoint), outcome: call.Outcome()}
+	x := &exchange{Call: call, ended: call.Start.Add(call.Duration), method: methodOf(call.Endpoint), outcome: call.Outcome()}
 	address, port := splitHost(call.Host)
 	x.sent = append(make([]attribute.KeyValue, 0, 4),
 		semconv.HTTPRequestMethodKey.String(x.method),

@@ -3,6 +3,7 @@ package otelwxphone_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,7 +48,7 @@ func (r *recorder) option() wxphone.Option {
 		otelwxphone.WithTracerProvider(r.tracers), otelwxphone.WithMeterProvider(r.meters))
 }
 
-// spans returns the spans of the exchanges in the order in which they ended.
+// spans returns the spans of the exchanges in the order in which they began.
 func (r *recorder) spans() tracetest.SpanStubs {
 	var ours tracetest.SpanStubs
 	for _, span := range r.exporter.GetSpans() {
@@ -55,6 +56,7 @@ func (r *recorder) spans() tracetest.SpanStubs {
 			ours = append(ours, span)
 		}
 	}
+	slices.SortStableFunc(ours, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
 	return ours
 }
 

@@ -61,6 +61,7 @@ type failure struct {
 // answer. Unless it is the last host, the exchange limits how long it waits for
 // a connection.
 func (s *Sender) exchange(ctx context.Context, req *Request, token string, index int, last bool, progress *Progress) (wire.Answer, *failure) {
+	s.report(ctx, progress, true)
 	progress.exchanges++
 	x := newExchange(s, req, token, index)
 	x.alone = progress.alone
@@ -80,28 +81,37 @@ func (s *Sender) exchange(ctx context.Context, req *Request, token string, index
 		Endpoint:   req.Path,
 		Host:       x.host.Name,
 		Attempt:    progress.exchanges,
+		Start:      x.begun,
 		Duration:   time.Since(x.begun),
 		HTTPStatus: status,
 	}
 	if failed != nil {
 		seen.Code, seen.RID, seen.Err = failed.code, failed.rid, failed.err
-		seen.Retried = ctx.Err() == nil && progress.goesOn(req, token, failed, last)
 	}
 	s.Log.DebugContext(ctx, "wxphone: exchange",
 		"endpoint", seen.Endpoint, "host", seen.Host, "attempt", seen.Attempt,
 		"duration", seen.Duration.String(), "status", seen.HTTPStatus, "errcode", seen.Code, "rid", seen.RID)
-	if s.Observe != nil {
+	switch {
+	case s.Observe == nil:
+	case failed == nil:
 		s.Observe(ctx, seen)
+	default:
+		kept := seen // so that a success allocates nothing
+		progress.unreported = &kept
 	}
 	return answer, failed
 }
 
-// goesOn reports whether another exchange follows a failure, as far as can be
-// known at this point.
-func (p *Progress) goesOn(req *Request, token string, failed *failure, last bool) bool {
-	return failed.noConnection && !last ||
-		failed.retry && p.retries < req.Retries ||
-		failed.needsToken && token != "" && p.Repeats > 0
+// report reports the last exchange of a call to the observers, now that it is
+// known whether another one follows.
+func (s *Sender) report(ctx context.Context, progress *Progress, retried bool) {
+	seen := progress.unreported
+	if seen == nil {
+		return
+	}
+	progress.unreported = nil
+	seen.Retried = retried
+	s.Observe(ctx, *seen)
 }
 
 // exchange is one request to one host. It uses the hooks of httptrace to

@@ -184,10 +184,14 @@ func TestExchangeIsReportedAsItWas(t *testing.T) {
 		Endpoint: "/redeem", Code: busyCode, Message: "busy", RID: "65a1b2c3-01234567-89abcdef", HTTPStatus: 200, OneTime: "code-1",
 	}, busy.Refusal)
 	assert.Equal(t, Exchange{
-		Endpoint: "/redeem", Host: "a.test", Attempt: 1, Duration: first.Duration, HTTPStatus: 200,
+		Endpoint: "/redeem", Host: "a.test", Attempt: 1, Start: first.Start, Duration: first.Duration, HTTPStatus: 200,
 		Code: busyCode, RID: "65a1b2c3-01234567-89abcdef", Err: first.Err, Retried: true,
 	}, first)
-	assert.Equal(t, Exchange{Endpoint: "/redeem", Host: "a.test", Attempt: 2, Duration: seen[1].Duration, HTTPStatus: 200}, seen[1])
+	last := seen[1]
+	assert.Equal(t, Exchange{
+		Endpoint: "/redeem", Host: "a.test", Attempt: 2, Start: last.Start, Duration: last.Duration, HTTPStatus: 200,
+	}, last)
+	assert.WithinRange(t, last.Start, first.Start.Add(first.Duration), time.Now().Add(-last.Duration), "one after the other")
 }
 
 func TestRefusalHoldsNoSecret(t *testing.T) {

@@ -79,6 +79,7 @@ type Exchange struct {
 	Endpoint   string
 	Host       string
 	Attempt    int
+	Start      time.Time
 	Duration   time.Duration
 	HTTPStatus int
 	Code       int
@@ -118,12 +119,13 @@ type Progress struct {
 	SentAt  time.Time // when the last exchange started
 	Repeats int       // how many times the call may still be sent with another token
 
-	exchanges int      // started
-	retries   int      // made
-	sent      bool     // a request may have been written completely
-	alone     bool     // the next exchange uses its own connection
-	taken     *failure // the failure after which the effect is most likely done, or nil
-	first     *failure // the first failure after which the effect may be done
+	exchanges  int       // started
+	unreported *Exchange // the last one, until it is known whether another follows
+	retries    int       // made
+	sent       bool      // a request may have been written completely
+	alone      bool      // the next exchange uses its own connection
+	taken      *failure  // the failure after which the effect is most likely done, or nil
+	first      *failure  // the first failure after which the effect may be done
 }
 
 // Sent reports whether WeChat may have received any request of the call.
@@ -142,26 +144,40 @@ func (p *Progress) note(f *failure) {
 }
 
 // Send sends req, with token if it is not empty, and returns WeChat's answer.
-// It retries temporary failures until ctx is done.
+// It retries temporary failures until ctx is done. If WeChat rejects token and
+// progress allows a repeat, the caller must send req again or call
+// [Sender.GiveUp].
 func (s *Sender) Send(ctx context.Context, req *Request, token string, progress *Progress) (wire.Answer, error) {
+	answer, failed, err := s.attempts(ctx, req, token, progress)
+	if failed == nil || !failed.needsToken || token == "" || progress.Repeats == 0 {
+		s.report(ctx, progress, false)
+	}
+	return answer, err
+}
+
+// GiveUp ends a call that is not sent again with another token.
+func (s *Sender) GiveUp(ctx context.Context, progress *Progress) { s.report(ctx, progress, false) }
+
+// attempts returns an answer, or the last failure and the error of the call.
+func (s *Sender) attempts(ctx context.Context, req *Request, token string, progress *Progress) (wire.Answer, *failure, error) {
 	for {
 		answer, failed := s.tryHosts(ctx, req, token, progress)
 		switch {
 		case failed == nil:
-			return answer, nil
+			return answer, nil, nil
 		case !failed.retry:
-			return nil, progress.withEffect(req, failed)
+			return nil, failed, progress.withEffect(req, failed)
 		case ctx.Err() != nil:
-			return nil, progress.interrupted(ctx, req, failed)
+			return nil, failed, progress.interrupted(ctx, req, failed)
 		case progress.retries >= req.Retries:
-			return nil, progress.withEffect(req, failed)
+			return nil, failed, progress.withEffect(req, failed)
 		case failed.reused && progress.retries+1 >= req.Retries:
 			// Other connections in the pool may be broken too. The last attempt
 			// must not use one.
 			progress.alone = true
 		}
 		if err := s.pause(ctx, req, progress, failed); err != nil {
-			return nil, err
+			return nil, failed, err
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestBackoffGrowsAndIsJittered(t *testing.T) {
 		var times []time.Time
 		client := server.NewClient(wxphone.WithMaxRetries(8), wxphone.WithObserver(func(_ context.Context, call wxphone.Call) {
 			if call.Endpoint == phoneAPI {
-				times = append(times, time.Now())
+				times = append(times, call.Start)
 			}
 		}))
 		waits := map[time.Duration]bool{}
