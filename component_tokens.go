@@ -12,6 +12,7 @@ import (
 
 	"github.com/wxphone/wxphone/internal/guarded"
 	"github.com/wxphone/wxphone/internal/redact"
+	"github.com/wxphone/wxphone/internal/tokencache"
 	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
@@ -67,7 +68,8 @@ var errNotStored = errors.New("none is stored")
 // notHad is what is needed for a token and could not be had: WeChat would say
 // the same, and what to do is the same.
 func notHad(endpoint string, errcode int, what string, cause error) error {
-	return fmt.Errorf("%w: %w", &APIError{Endpoint: endpoint, Code: errcode, Message: "no " + what + " to send"}, cause)
+	return tokencache.Unasked(fmt.Errorf("%w: %w",
+		&APIError{Endpoint: endpoint, Code: errcode, Message: "no " + what + " to send"}, cause))
 }
 
 // authorizerSource fetches a mini-program's authorizer_access_token.

@@ -254,6 +254,30 @@ func TestTicketThatCannotBeHad(t *testing.T) {
 	}
 }
 
+// Whoever waits for the first push must not wait longer because somebody
+// already called.
+func TestFirstTicketAndRefreshTokenAreUsedAsSoonAsTheyAreStored(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		var ticket string
+		platform, err := wxphone.NewComponent(server.ComponentAppID(), server.ComponentSecret(),
+			func(context.Context) (string, error) { return ticket, nil }, wxphone.WithHTTPClient(server.HTTPClient()))
+		require.NoError(t, err)
+		tokens := &refreshTokens{tokens: map[string]string{}}
+		client := clientOf(t, platform, server.AppID(), tokens)
+		for range 60 {
+			require.Error(t, phoneOfApp(t, server, client, server.AppID()))
+			time.Sleep(10 * time.Second)
+		}
+		require.Error(t, phoneOfApp(t, server, client, server.AppID()))
+		tokens.set(server.AppID(), server.Authorize())
+		ticket = server.Ticket()
+		time.Sleep(200 * time.Millisecond)
+		require.NoError(t, phoneOfApp(t, server, client, server.AppID()))
+	})
+}
+
 func TestTicketOfTheLatestPushIsUsed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

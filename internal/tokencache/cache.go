@@ -327,6 +327,9 @@ func (c *Cache) land(f *flight, token Token, err error, told string, last bool) 
 	case errors.As(err, new(*storeDownError)):
 		f.err = err
 		c.state.storeFailed(now, err)
+	case errors.As(err, new(*unaskedError)):
+		f.err = err
+		c.state.unasked(now, err)
 	default:
 		f.err = err
 		c.state.failed(now, err)

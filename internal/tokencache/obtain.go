@@ -13,6 +13,15 @@ import (
 // ErrNotFound is returned by [Store.Load] if there is no token.
 var ErrNotFound = errors.New("wxphone: no token in the store")
 
+// Unasked marks the error of a source that could not ask WeChat, for want of
+// something that is stored. It may be there at any moment, and asking for it
+// costs WeChat nothing, so the pause after it is short and does not grow.
+func Unasked(err error) error { return &unaskedError{err} }
+
+type unaskedError struct{ error }
+
+func (e *unaskedError) Unwrap() error { return e.error }
+
 // Store keeps one token that several processes share. If there is no store, its
 // functions are nil.
 type Store struct {

@@ -16,6 +16,8 @@ const (
 
 	firstPause = time.Second
 	maxPause   = time.Minute
+	// unaskedPause is the pause after a failure before anything was asked.
+	unaskedPause = 100 * time.Millisecond
 	// lookInterval is how often the store is asked during a pause, because
 	// another process may have saved a token.
 	lookInterval = time.Second
@@ -126,6 +128,10 @@ func (s *state) arrived(now time.Time, token Token) Token {
 // storeFailed delays the next flight after a failure of the store. It does not
 // count as a failure of the source.
 func (s *state) storeFailed(now time.Time, cause error) { s.wait(now, firstPause, cause) }
+
+// unasked delays the next flight only so long that callers do not read what is
+// missing all the time.
+func (s *state) unasked(now time.Time, cause error) { s.wait(now, unaskedPause, cause) }
 
 // lose counts a token that was rejected, and delays the next fetch.
 func (s *state) lose(now time.Time) {
