@@ -2,12 +2,14 @@ package wxphonetest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wxphone/wxphone"
@@ -24,11 +26,16 @@ const encryptedMemory = 3 * 24 * time.Hour
 // the user's current session_key. A user without one gets one.
 //
 // checkencryptedmsg knows the data for three days. If p has no watermark, it
-// gets one as in [Server.IssueCode].
+// gets one as in [Server.IssueCode]. For a PhoneNumber without "+", a
+// missing PurePhoneNumber is the same, and a missing CountryCode is 86. To leave something out, use [Seal].
 func (s *Server) Encrypt(openid string, p wxphone.PhoneInfo) (encryptedData, iv string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
+	if p.PhoneNumber != "" && !strings.HasPrefix(p.PhoneNumber, "+") {
+		p.PurePhoneNumber = cmp.Or(p.PurePhoneNumber, p.PhoneNumber)
+		p.CountryCode = cmp.Or(p.CountryCode, "86")
+	}
 	encryptedData, iv = Seal(s.login(openid).key, mustEncode(s.wirePhone(p, now)))
 	s.encrypted[digest(encryptedData)] = now
 	return encryptedData, iv

@@ -103,6 +103,21 @@ func TestEncryptIsForTheUsersSession(t *testing.T) {
 	assert.NotContains(t, open(t, s.SessionKey("o"), data, iv), "138000")
 }
 
+func TestEncryptCompletesANumberAsWeChatHasIt(t *testing.T) {
+	t.Parallel()
+	s := wxphonetest.NewServer(t)
+	data, iv := s.Encrypt("o", wxphone.PhoneInfo{PhoneNumber: "13800000000"})
+	phone, err := wxphone.DecryptPhoneNumber(s.AppID(), s.SessionKey("o"), data, iv)
+	require.NoError(t, err)
+	assert.Equal(t, "13800000000", phone.PurePhoneNumber)
+	assert.Equal(t, "86", phone.CountryCode)
+
+	data, iv = s.Encrypt("o", wxphone.PhoneInfo{PhoneNumber: "+14155550100", PurePhoneNumber: "4155550100", CountryCode: "1"})
+	phone, err = wxphone.DecryptPhoneNumber(s.AppID(), s.SessionKey("o"), data, iv)
+	require.NoError(t, err)
+	assert.Equal(t, "1", phone.CountryCode)
+}
+
 func TestEncryptMarksTheData(t *testing.T) {
 	t.Parallel()
 	s := wxphonetest.NewServer(t)
