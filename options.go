@@ -278,10 +278,10 @@ func WithObserver(observe func(context.Context, Call)) Option {
 	}
 }
 
-// WithWatermarkMaxAge makes [Client.DecryptPhoneNumber] and
-// [Client.VerifyPhoneNumber] reject data whose watermark is older than d, or
-// more than 5 minutes in the future. The error matches [ErrWatermarkExpired].
-// By default, data of any age is accepted.
+// WithWatermarkMaxAge makes [Client.DecryptPhoneNumber],
+// [Client.VerifyPhoneNumber] and [Client.RevealPhoneNumber] reject data whose
+// watermark is older than d, or more than 5 minutes in the future. The error
+// matches [ErrWatermarkExpired]. By default, data of any age is accepted.
 func WithWatermarkMaxAge(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 {
