@@ -17,6 +17,10 @@ import (
 // is worth decrypting. WeChat's are below 4 KiB.
 const maxEncryptedData = 64 << 10
 
+// Of base64 only the canonical spelling is taken. WeChat's checkencryptedmsg
+// knows a message by the hash of its text, so one message has one text.
+var strictBase64 = base64.StdEncoding.Strict()
+
 // errDecrypt is what every failed decryption returns, the same value whatever
 // failed. The usual cause is nobody's attack, so the text tells that one.
 var errDecrypt = fmt.Errorf("%w: most often it was made under another session_key, because wx.login ran after the tap: "+
@@ -152,12 +156,10 @@ func decodeSealed(key SessionKey, encryptedData, iv string, shortest int) (rawKe
 	if len(key) != encodedBlock || len(iv) != encodedBlock || len(encryptedData) > maxEncryptedData {
 		return nil, nil, nil, false
 	}
-	// Of base64 only the canonical spelling is taken. WeChat's checkencryptedmsg
-	// knows a message by the hash of its text, so one message has one text.
-	buf := make([]byte, 2*encodedBlock+base64.StdEncoding.DecodedLen(len(encryptedData)))
-	rawKey = payload.DecodeBase64(buf[:encodedBlock], string(key))
-	rawIV = payload.DecodeBase64(buf[encodedBlock:2*encodedBlock], repairBase64(iv))
-	data = payload.DecodeBase64(buf[2*encodedBlock:], repairBase64(encryptedData))
+	buf := make([]byte, 2*encodedBlock+strictBase64.DecodedLen(len(encryptedData)))
+	rawKey = decodeBase64(buf[:encodedBlock], string(key))
+	rawIV = decodeBase64(buf[encodedBlock:2*encodedBlock], repairBase64(iv))
+	data = decodeBase64(buf[2*encodedBlock:], repairBase64(encryptedData))
 	ok = len(rawKey) == aes.BlockSize && len(rawIV) == aes.BlockSize &&
 		len(data) > shortest && len(data)%aes.BlockSize == 0
 	return rawKey, rawIV, data, ok
@@ -166,6 +168,16 @@ func decodeSealed(key SessionKey, encryptedData, iv string, shortest int) (rawKe
 // repairBase64 restores the '+' that form decoding turns into a space. The
 // hash for checkencryptedmsg is taken over the repaired text.
 func repairBase64(text string) string { return strings.ReplaceAll(text, " ", "+") }
+
+// decodeBase64 decodes text into dst, which has room for it, and returns the
+// bytes, or nil if text is not canonical base64 without line breaks.
+func decodeBase64(dst []byte, text string) []byte {
+	n, err := strictBase64.Decode(dst, []byte(text))
+	if err != nil || strictBase64.EncodedLen(n) != len(text) {
+		return nil
+	}
+	return dst[:n]
+}
 
 // phoneFromPayload copies p out of the plaintext. One short string backs all
 // three numbers, and appID, which the payload repeats, is the caller's own.
