@@ -22,17 +22,16 @@ import (
 const maxDuplicateWindow = time.Hour
 
 // WithDuplicateWindow makes [Client.GetPhoneNumber] remember for d, at most an
-// hour, which phone number a code was redeemed for. A repeated request, of a
-// network or of a user who taps twice, then gets the number again, where WeChat
-// would refuse the code as used. WeChat is not asked, and no [Call] observed.
+// hour, which phone number a code was redeemed for. If a network or a user
+// repeats the request, the number is returned again, where WeChat would reject
+// the code as used. No request is sent to WeChat, and no [Call] is observed.
 //
-// The time runs from the redemption; repeats do not prolong it. Failures are
-// not remembered. The numbers of at most 10,000 codes are kept in this
-// process's memory, the latest ones. [WithDuplicateStore] lets other processes
-// answer too.
+// d starts at the redemption, and repeats do not extend it. Failures are not
+// remembered. The latest 10,000 numbers at most are kept in the memory of this
+// process. [WithDuplicateStore] shares them with other processes.
 //
-// With or without it, calls with the same code at the same time are one
-// redemption.
+// With or without this option, concurrent calls with the same code redeem it
+// once.
 func WithDuplicateWindow(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 || d > maxDuplicateWindow {
@@ -43,21 +42,21 @@ func WithDuplicateWindow(d time.Duration) Option {
 	}
 }
 
-// WithDuplicateStore shares through store what [WithDuplicateWindow] remembers,
-// which it needs: a request that is repeated at another process is then
-// answered, and of processes that are given the same code at the same time one
-// redeems it.
+// WithDuplicateStore keeps what [WithDuplicateWindow] remembers in store, so that
+// a request which is repeated at another process is answered too. If several
+// processes receive the same code at the same time, one of them redeems it. The
+// option needs WithDuplicateWindow.
 //
-// Who reads the store learns no phone number and no code, and there is no key
-// to manage. A result is encrypted (AES-256-GCM) with a key that is derived
-// from the code, and found under a name that is derived from it too. This rests
-// on codes that cannot be guessed: WeChat's have 256 random bits. Do not use a
-// store with short codes of your own that stand for real numbers.
+// Someone who reads the store learns neither phone numbers nor codes, and there
+// is no key to manage: a result is encrypted (AES-256-GCM) with a key derived
+// from the code, and its name in the store is derived from the code too. This
+// relies on codes that cannot be guessed. WeChat's have 256 random bits. Do not
+// use a store with short codes of your own that stand for real numbers.
 //
-// A store that is down is logged and done without: it takes a second at most
-// of a call's time, and at most a third of what the call has left. If a process
-// dies while it redeems a code, the others wait for up to 15 seconds, none
-// longer than its own context, and then redeem it.
+// Calls go on without a store that is down, which is logged. It takes at most a
+// second of a call's time, and at most a third of what the call has left. If a
+// process dies while it redeems a code, the others wait for up to 15 seconds,
+// none longer than its own context, and then redeem it.
 //
 // [github.com/wxphone/wxphone/redisstore] is a store, and
 // [github.com/wxphone/wxphone/wxphonetest.TestDuplicateStore] tests others.
@@ -71,15 +70,15 @@ func WithDuplicateStore(store DuplicateStore) Option {
 	}
 }
 
-// DuplicateStore keeps the results of codes where several processes find them.
-// What it keeps is encrypted already.
+// DuplicateStore keeps the results of codes for several processes. The results
+// are encrypted before they are saved.
 //
-// The methods are called from many goroutines at once and must honour ctx,
-// whose deadline is short. A store may be a [TokenStore] too: results, tokens
-// and locks under the same key do not collide.
+// The methods are called by multiple goroutines concurrently and must honour
+// ctx, whose deadline is short. A type can also be a [TokenStore]: results,
+// tokens and locks with the same key must not collide.
 type DuplicateStore interface {
 	// LoadResult returns the value that was saved last under key, or nil and no
-	// error if there is none or its time is over.
+	// error if there is none or it has expired.
 	LoadResult(ctx context.Context, key string) (sealed []byte, err error)
 	// SaveResult keeps a value under key for ttl, in place of any other.
 	SaveResult(ctx context.Context, key string, sealed []byte, ttl time.Duration) error

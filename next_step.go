@@ -11,9 +11,9 @@ import (
 // HTTPStatus returns the status that a handler should answer err with: 200 for
 // nil, 400 for what the client sent wrong, 401 for a stale session, 403 for a
 // blocked user or a forged push, 429 for a rate limit, 500 for what the owner
-// must mend, 502 and 503 for WeChat's failures, 503 for a cancelled call and
-// 504 for a deadline. Where err wraps several errors the first one counts. An error that
-// this package does not know is a 500.
+// must fix, 502 and 503 for WeChat's failures, 503 for a cancelled call and
+// 504 for a deadline. Of several wrapped errors, the first that this package
+// knows counts. An error that it does not know is a 500.
 func HTTPStatus(err error) int {
 	if err == nil {
 		return http.StatusOK
@@ -48,8 +48,8 @@ const (
 
 // NextStep returns what the mini-program should do after a call of this
 // package that returned err: [StepDone] for nil, and [StepStop] for an error
-// that this package does not know. Where err wraps several errors the one that
-// [HTTPStatus] goes by counts.
+// that this package does not know. Of several wrapped errors, the one that
+// [HTTPStatus] uses counts.
 func NextStep(err error) Step {
 	if err == nil {
 		return StepDone
