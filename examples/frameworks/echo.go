@@ -6,8 +6,6 @@ import (
 
 	"github.com/labstack/echo/v5"
 	"github.com/labstack/echo/v5/middleware"
-
-	"github.com/wxphone/wxphone"
 )
 
 // Echo takes POST /phone with echo.
@@ -21,7 +19,7 @@ func Echo(b *Backend) *echo.Echo {
 		phone, err := b.redeem(c.Request().Context(), body.Code)
 		if err != nil {
 			log.Print(err)
-			return c.JSON(wxphone.HTTPStatus(err), map[string]wxphone.Step{"step": wxphone.NextStep(err)})
+			return c.JSON(reply(err))
 		}
 		return c.JSON(http.StatusOK, map[string]string{"phone": phone.String()}) // masked
 	}, middleware.BodyLimit(maxBody))

@@ -5,8 +5,6 @@ import (
 	"log"
 
 	"github.com/gofiber/fiber/v2"
-
-	"github.com/wxphone/wxphone"
 )
 
 // Fiber2 takes POST /phone with fiber v2.
@@ -20,7 +18,8 @@ func Fiber2(b *Backend) *fiber.App {
 		phone, err := b.redeem(c.UserContext(), body.Code) // not c.Context()
 		if err != nil {
 			log.Print(err)
-			return c.Status(wxphone.HTTPStatus(err)).JSON(fiber.Map{"step": wxphone.NextStep(err)})
+			status, step := reply(err)
+			return c.Status(status).JSON(step)
 		}
 		return c.JSON(fiber.Map{"phone": phone.String()}) // masked
 	})

@@ -5,8 +5,6 @@ import (
 	"log"
 
 	"github.com/gofiber/fiber/v3"
-
-	"github.com/wxphone/wxphone"
 )
 
 // Fiber3 takes POST /phone with fiber v3.
@@ -20,7 +18,8 @@ func Fiber3(b *Backend) *fiber.App {
 		phone, err := b.redeem(c.Context(), body.Code) // neither c nor c.RequestCtx()
 		if err != nil {
 			log.Print(err)
-			return c.Status(wxphone.HTTPStatus(err)).JSON(fiber.Map{"step": wxphone.NextStep(err)})
+			status, step := reply(err)
+			return c.Status(status).JSON(step)
 		}
 		return c.JSON(fiber.Map{"phone": phone.String()}) // masked
 	})

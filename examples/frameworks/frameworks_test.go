@@ -221,10 +221,27 @@ func TestFailuresAnswerTheirStatus(t *testing.T) {
 				t.Errorf("errcode %d: got %d %s, want %d", errcode, status, answer, want)
 			}
 		}
+	})
+}
+
+func TestNumberThatWasNotSavedIsSentAgain(t *testing.T) {
+	eachFramework(t, func(t *testing.T, f framework, wechat *wxphonetest.Server) {
+		saved := newSaves()
+		client := wechat.NewClient(wxphone.WithDuplicateWindow(time.Minute))
+		addr := f.serve(t, &Backend{Client: client, Save: saved.save}, nil)
+		body := tapped(wechat)
+
 		saved.err = errors.New("the database is down")
-		status, answer := post(t, addr, strings.NewReader(tapped(wechat)))
-		if status != http.StatusInternalServerError || strings.Contains(answer, "database") {
-			t.Errorf("a failed save: got %d %s, want 500 and no cause", status, answer)
+		status, answer := post(t, addr, strings.NewReader(body))
+		if status != http.StatusServiceUnavailable || strings.TrimSpace(answer) != `{"step":"send_again"}` {
+			t.Errorf("a failed save: got %d %s, want 503 and send_again", status, answer)
+		}
+		saved.err = nil
+		if status, answer := post(t, addr, strings.NewReader(body)); status != http.StatusOK {
+			t.Errorf("the same code again: got %d %s, want 200", status, answer)
+		}
+		if got, want := <-saved.numbers, user+" +8613800000000"; got != want {
+			t.Errorf("saved %q, want %q", got, want)
 		}
 	})
 }

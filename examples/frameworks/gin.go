@@ -5,8 +5,6 @@ import (
 	"net/http"
 
 	"github.com/gin-gonic/gin"
-
-	"github.com/wxphone/wxphone"
 )
 
 // Gin takes POST /phone with gin.
@@ -23,7 +21,7 @@ func Gin(b *Backend) *gin.Engine {
 		phone, err := b.redeem(c.Request.Context(), body.Code) // not c
 		if err != nil {
 			log.Print(err)
-			c.JSON(wxphone.HTTPStatus(err), gin.H{"step": wxphone.NextStep(err)})
+			c.JSON(reply(err))
 			return
 		}
 		c.JSON(http.StatusOK, gin.H{"phone": phone.String()}) // masked

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log"
 	"net/http"
-
-	"github.com/wxphone/wxphone"
 )
 
 // NetHTTP takes POST /phone with net/http alone.
@@ -26,9 +24,10 @@ func phoneHandler(b *Backend) http.HandlerFunc {
 		phone, err := b.redeem(r.Context(), body.Code)
 		if err != nil {
 			log.Print(err)
+			status, step := reply(err)
 			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(wxphone.HTTPStatus(err))
-			_ = json.NewEncoder(w).Encode(map[string]wxphone.Step{"step": wxphone.NextStep(err)})
+			w.WriteHeader(status)
+			_ = json.NewEncoder(w).Encode(step)
 			return
 		}
 		fmt.Fprintln(w, phone) // masked

@@ -7,6 +7,9 @@ package frameworks
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/wxphone/wxphone"
@@ -27,6 +30,8 @@ type Backend struct {
 	Save func(ctx context.Context, phone *wxphone.PhoneInfo) error
 }
 
+var errNotSaved = errors.New("the number is not saved")
+
 // redeem turns the code of one tap into a saved number. The code is spent even
 // if the phone hangs up, so the end of ctx does not end the redemption.
 func (b *Backend) redeem(ctx context.Context, code string) (*wxphone.PhoneInfo, error) {
@@ -37,7 +42,17 @@ func (b *Backend) redeem(ctx context.Context, code string) (*wxphone.PhoneInfo, 
 		return nil, err
 	}
 	if err := b.Save(ctx, phone); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNotSaved, err)
 	}
 	return phone, nil
+}
+
+// reply is what a failure is answered with. The code of a number that is not
+// saved is spent: with WithDuplicateWindow, sending it again brings the number.
+func reply(err error) (status int, body map[string]wxphone.Step) {
+	status, step := wxphone.HTTPStatus(err), wxphone.NextStep(err)
+	if errors.Is(err, errNotSaved) {
+		status, step = http.StatusServiceUnavailable, wxphone.StepSendAgain
+	}
+	return status, map[string]wxphone.Step{"step": step}
 }
