@@ -46,6 +46,6 @@ type oneSession struct{ key wxphone.SessionKey }
 
 func (s oneSession) Save(context.Context, string, string) (string, error) { return "a session", nil }
 
-func (s oneSession) Load(context.Context, string) (openid, sessionKey string, err error) {
-	return "openid-of-alice", string(s.key), nil
+func (s oneSession) Load(context.Context, string) (openid, sessionKey string, ok bool, err error) {
+	return "openid-of-alice", string(s.key), true, nil
 }
