@@ -364,3 +364,11 @@ func TestOtherRequests(t *testing.T) {
 		}
 	}
 }
+
+func TestNumberWithoutACountryIsSavedAsItIs(t *testing.T) {
+	n := newNumbers()
+	n.save("openid-of-alice", &wxphone.PhoneInfo{PhoneNumber: "13800000000"})
+	if number := n.load("openid-of-alice"); number != "13800000000" {
+		t.Errorf("saved %q", number)
+	}
+}

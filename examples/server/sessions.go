@@ -91,7 +91,11 @@ func newNumbers() *numbers { return &numbers{byOpenID: make(map[string]string)} 
 func (n *numbers) save(openID string, phone *wxphone.PhoneInfo) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.byOpenID[openID] = phone.E164()
+	number := phone.E164()
+	if number == "" { // WeChat named no country, or a number that is not all digits
+		number = phone.PhoneNumber
+	}
+	n.byOpenID[openID] = number
 }
 
 func (n *numbers) load(openID string) string {
