@@ -33,7 +33,7 @@ const (
 	// StepDone is a success: there is nothing to do.
 	StepDone Step = "done"
 	// StepSendAgain is a failure that may pass. The mini-program may send the
-	// same request, with the same code, once more in a moment.
+	// same request, with the same code, again in a moment, up to twice.
 	StepSendAgain Step = "send_again"
 	// StepTapAgain is a code, or encryptedData, that is of no use. The user
 	// must tap the button again.

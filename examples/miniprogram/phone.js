@@ -13,8 +13,9 @@ const FIRST_WITH_CODES = '2.21.2'
 
 const SESSION = 'wxphone-session' // its key in the storage
 
-// SEND_AGAIN is how often a request is sent once more, and PAUSE how many
-// milliseconds before the first time; before the second it is twice that.
+// SEND_AGAIN is how often a request is sent again, and PAUSE how many
+// milliseconds before the first time; before the second it is twice that. A
+// rate limit lasts to the end of the minute: the user then tries again later.
 const SEND_AGAIN = 2
 const PAUSE = 1000
 
