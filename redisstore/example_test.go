@@ -129,13 +129,14 @@ func Example_sharedClient() {
 }
 
 // mergingClient answers a code that comes in again within five minutes, at
-// whichever process, without asking WeChat.
-func mergingClient(rdb redis.UniversalClient, appID, secret string) (*wxphone.Client, error) {
-	store, err := redisstore.New(rdb)
+// whichever process, without asking WeChat. One store keeps tokens and results.
+func mergingClient(rdb redis.UniversalClient, appID, secret string, encryptionKey []byte) (*wxphone.Client, error) {
+	store, err := redisstore.New(rdb, redisstore.WithEncryptionKey(encryptionKey)) // 32 bytes
 	if err != nil {
 		return nil, err
 	}
 	return wxphone.New(appID, secret,
+		wxphone.WithTokenStore(store),
 		wxphone.WithDuplicateWindow(5*time.Minute),
 		wxphone.WithDuplicateStore(store))
 }
@@ -147,7 +148,7 @@ func Example_mergingClient() {
 		ContextTimeoutEnabled: true, // a Redis that hangs is given up in time
 	})
 	defer rdb.Close()
-	client, err := mergingClient(rdb, "wx0123456789abcdef", "secret")
+	client, err := mergingClient(rdb, "wx0123456789abcdef", "secret", make([]byte, 32))
 	fmt.Println(client, err)
 	// Output: wxphone.Client(wx0123456789abcdef) <nil>
 }
