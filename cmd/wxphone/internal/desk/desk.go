@@ -33,13 +33,17 @@ type Desk struct {
 	wechat  *wxphonetest.Server
 	journal *journal
 	page    *page
-	// pushes is held from the setting of a URL to the push that goes there.
+	// pushes is held from the setting of a URL to the end of the push that goes
+	// there, and guards what follows.
 	pushes sync.Mutex
+	pushed *pushInfo // the last push, if there was one
+	// authorizers are the mini-programs that authorised the platform.
+	authorizers map[string]bool
 }
 
 // New returns a Desk. It listens to nothing by itself.
 func New(config Config) (*Desk, error) {
-	d := &Desk{config: config, journal: newJournal(), page: newPage()}
+	d := &Desk{config: config, journal: newJournal(), page: newPage(), authorizers: make(map[string]bool)}
 	opts := []wxphonetest.Option{wxphonetest.WithObserver(d.observe)}
 	if config.AppID != "" || config.Secret != "" {
 		opts = append(opts, wxphonetest.WithCredentials(config.AppID, config.Secret))
@@ -66,6 +70,11 @@ func (d *Desk) Secret() string { return d.wechat.Secret() }
 
 func (d *Desk) observe(e wxphonetest.Exchange) {
 	d.journal.add(e)
+	if strings.HasPrefix(e.Endpoint, "push ") {
+		// Who has it pushed holds the mutex, and waits. Endpoints of others
+		// begin with a slash.
+		d.pushed = &pushInfo{e.Status, e.Reason}
+	}
 	if d.config.Observe != nil {
 		d.config.Observe(e)
 	}

@@ -250,6 +250,17 @@ func TestMistakesAreNamed(t *testing.T) {
 	assert.Empty(t, s.must(http.MethodGet, "faults", "")["faults"])
 }
 
+func TestListedFaultsHaveTheErrmsgThatIsSent(t *testing.T) {
+	t.Parallel()
+	s := start(t, desk.Config{})
+	s.must(http.MethodPut, "faults", `{"endpoint":"`+phoneNumber+`","kind":"errcode","errcode":45011}`)
+	answer := s.must(http.MethodPut, "faults", `{"endpoint":"`+phoneNumber+`","kind":"errcode","errcode":45011,"errmsg":"slow down"}`)
+	faults := answer["faults"].([]any)
+	require.Len(t, faults, 2)
+	assert.NotContains(t, faults[0], "errmsg", "it is WeChat's, with another rid each time")
+	assert.Equal(t, "slow down", faults[1].(map[string]any)["errmsg"])
+}
+
 func TestOtherPathsAndMethodsAreRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t, desk.Config{})

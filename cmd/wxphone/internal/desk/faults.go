@@ -142,7 +142,10 @@ func (d *Desk) faults() faultsAnswer {
 		f := fault{Endpoint: set.Endpoint, Kind: string(set.Kind), Times: &set.Left}
 		switch set.Kind {
 		case wxphonetest.FaultErrcode:
-			f.ErrCode, f.ErrMsg = &set.Code, &set.Message
+			f.ErrCode = &set.Code
+			if set.Message != "" { // otherwise WeChat's, with a rid that is not known yet
+				f.ErrMsg = &set.Message
+			}
 		case wxphonetest.FaultStatus:
 			f.Status, f.Body = &set.Status, &set.Body
 		}

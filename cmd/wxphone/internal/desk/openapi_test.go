@@ -148,12 +148,15 @@ func (d described) compare(t *testing.T, where string, s schema, typ reflect.Typ
 // TestOpenAPISaysWhichFieldsAreNeeded leaves each field out in turn.
 func TestOpenAPISaysWhichFieldsAreNeeded(t *testing.T) {
 	t.Parallel()
-	const endpoint = "/wxa/business/getuserphonenumber"
+	const (
+		endpoint     = "/wxa/business/getuserphonenumber"
+		defaultAppID = "wx7b3c1f0e9d5a2468"
+	)
 	bodies := map[string]map[string]any{
-		"codes":               {"phoneNumber": "13800000000", "purePhoneNumber": "13800000000", "countryCode": "86", "openid": "a"},
-		"login-codes":         {"openid": "a"},
-		"encrypted":           {"phoneNumber": "13800000000", "purePhoneNumber": "13800000000", "countryCode": "86", "openid": "a"},
-		"cloud-ids":           {"phoneNumber": "13800000000", "purePhoneNumber": "13800000000", "countryCode": "86", "openid": "a"},
+		"codes":               {"phoneNumber": "13800000000", "purePhoneNumber": "13800000000", "countryCode": "86", "openid": "a", "appid": defaultAppID},
+		"login-codes":         {"openid": "a", "appid": defaultAppID},
+		"encrypted":           {"phoneNumber": "13800000000", "purePhoneNumber": "13800000000", "countryCode": "86", "openid": "a", "appid": defaultAppID},
+		"cloud-ids":           {"phoneNumber": "13800000000", "purePhoneNumber": "13800000000", "countryCode": "86", "openid": "a", "appid": defaultAppID},
 		"session-keys/rotate": {"openid": "a"},
 		"tokens/revoke":       {},
 		// Nothing listens at the URL, which is no matter of the answer.

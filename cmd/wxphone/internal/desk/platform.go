@@ -17,8 +17,16 @@ type authorization struct {
 }
 
 type authorizationAnswer struct {
-	AppID             string `json:"appid"`
-	AuthorizationCode string `json:"authorizationCode"`
+	AppID             string    `json:"appid"`
+	AuthorizationCode string    `json:"authorizationCode"`
+	Push              *pushInfo `json:"push,omitempty"`
+}
+
+// pushInfo is what became of a push. Status is 0 if no answer came. Without a
+// URL there is no push.
+type pushInfo struct {
+	Status int    `json:"status"`
+	Reason string `json:"reason"`
 }
 
 var appIDShape = regexp.MustCompile(`^wx[0-9a-f]{16}$`)
@@ -42,7 +50,10 @@ func (d *Desk) authorize(a authorization) (authorizationAnswer, error) {
 	if a.URL != "" {
 		d.wechat.PushTo(a.URL, nil)
 	}
-	return authorizationAnswer{a.AppID, d.wechat.IssueAuthorizationCode(a.AppID)}, nil
+	d.pushed = nil
+	code := d.wechat.IssueAuthorizationCode(a.AppID)
+	d.authorizers[a.AppID] = true
+	return authorizationAnswer{a.AppID, code, d.pushed}, nil
 }
 
 // eventURL is where a platform takes pushes (授权事件接收URL).
@@ -51,11 +62,11 @@ type eventURL struct {
 }
 
 type ticketAnswer struct {
-	Ticket string `json:"ticket"`
+	Ticket string    `json:"ticket"`
+	Push   *pushInfo `json:"push,omitempty"`
 }
 
-// pushTicket pushes a component_verify_ticket. What became of the push is in the
-// journal.
+// pushTicket pushes a component_verify_ticket.
 func (d *Desk) pushTicket(e eventURL) (ticketAnswer, error) {
 	if err := checkEventURL(e.URL); err != nil {
 		return ticketAnswer{}, err
@@ -63,7 +74,9 @@ func (d *Desk) pushTicket(e eventURL) (ticketAnswer, error) {
 	d.pushes.Lock()
 	defer d.pushes.Unlock()
 	d.wechat.PushTo(e.URL, nil)
-	return ticketAnswer{d.wechat.PushTicket()}, nil
+	d.pushed = nil
+	ticket := d.wechat.PushTicket()
+	return ticketAnswer{ticket, d.pushed}, nil
 }
 
 func checkEventURL(text string) error {

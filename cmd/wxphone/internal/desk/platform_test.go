@@ -47,6 +47,99 @@ func TestAPlatformFindsItsWay(t *testing.T) {
 	assert.Equal(t, "push component_verify_ticket", requests[0].(map[string]any)["endpoint"])
 }
 
+// TestTapsInOtherMiniPrograms has users tap in a mini-program that is not the
+// fake's own but has authorised the platform.
+func TestTapsInOtherMiniPrograms(t *testing.T) {
+	t.Parallel()
+	const other = "wx00000000000000a1"
+	s := start(t, desk.Config{})
+	authorizer := s.authorizer(other)
+	phone := `"phoneNumber":"13800000000","openid":"alice","appid":"` + other + `"`
+
+	code := s.must(http.MethodPost, "codes", `{`+phone+`}`)["code"].(string)
+	info, err := authorizer.GetPhoneNumber(context.Background(), code)
+	require.NoError(t, err)
+	assert.Equal(t, other, info.Watermark.AppID)
+
+	login := s.must(http.MethodPost, "login-codes", `{"openid":"alice","appid":"`+other+`"}`)["code"].(string)
+	session, err := authorizer.Code2Session(context.Background(), login)
+	require.NoError(t, err)
+	sealed := s.must(http.MethodPost, "encrypted", `{`+phone+`}`)
+	info, err = authorizer.DecryptPhoneNumber(session.SessionKey, sealed["encryptedData"].(string), sealed["iv"].(string))
+	require.NoError(t, err)
+	assert.Equal(t, other, info.Watermark.AppID)
+
+	id := s.must(http.MethodPost, "cloud-ids", `{`+phone+`}`)["cloudID"].(string)
+	info, err = authorizer.GetPhoneNumberByCloudID(context.Background(), "alice", id)
+	require.NoError(t, err)
+	assert.Equal(t, other, info.Watermark.AppID)
+
+	// The fake's own needs no authorisation.
+	own := `"appid":"` + s.must(http.MethodGet, "info", "")["appid"].(string) + `"`
+	code = s.must(http.MethodPost, "codes", `{"phoneNumber":"13800000000",`+own+`}`)["code"].(string)
+	_, err = s.client.GetPhoneNumber(context.Background(), code)
+	require.NoError(t, err)
+
+	s.must(http.MethodPost, "reset", "")
+	for path, body := range map[string]string{
+		"codes": `{` + phone + `}`, "encrypted": `{` + phone + `}`, "cloud-ids": `{` + phone + `}`,
+		"login-codes": `{"openid":"alice","appid":"` + other + `"}`,
+	} {
+		status, answer := s.ask(http.MethodPost, path, body)
+		assert.Equal(t, http.StatusBadRequest, status, path)
+		assert.Contains(t, answer["error"], `appid "`+other+`" has not authorised the platform; POST /_fake/platform/authorizations does that`)
+	}
+}
+
+// authorizer has the mini-program appID authorise a platform, and returns the
+// platform's client for it.
+func (s server) authorizer(appID string) *wxphone.Client {
+	s.t.Helper()
+	component := s.must(http.MethodGet, "info", "")["component"].(map[string]any)
+	ticket := s.must(http.MethodPost, "platform/tickets", `{"url":"http://127.0.0.1:1/"}`)["ticket"].(string)
+	platform, err := wxphone.NewComponent(component["appid"].(string), component["secret"].(string),
+		func(context.Context) (string, error) { return ticket, nil }, wxphone.WithBaseURL(s.url))
+	require.NoError(s.t, err)
+	granted := s.must(http.MethodPost, "platform/authorizations", `{"appid":"`+appID+`"}`)
+	authorization, err := platform.QueryAuthorization(context.Background(), granted["authorizationCode"].(string))
+	require.NoError(s.t, err)
+	client, err := platform.Client(appID, oneToken(authorization.RefreshToken))
+	require.NoError(s.t, err)
+	return client
+}
+
+// oneToken is a refresh token that does not change.
+type oneToken string
+
+func (r oneToken) LoadRefreshToken(context.Context, string) (string, error) { return string(r), nil }
+
+func (oneToken) SaveRefreshToken(context.Context, string, string) error { return nil }
+
+func TestThePushIsInTheAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t, desk.Config{})
+	var status int
+	events := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte("success"))
+	}))
+	t.Cleanup(events.Close)
+	assert.NotContains(t, s.must(http.MethodPost, "platform/authorizations", ""), "push", "there is no URL yet")
+
+	status = http.StatusOK
+	answer := s.must(http.MethodPost, "platform/tickets", `{"url":"`+events.URL+`"}`)
+	assert.Equal(t, map[string]any{"status": 200.0, "reason": ""}, answer["push"])
+	status = http.StatusTeapot
+	push := s.must(http.MethodPost, "platform/authorizations", "")["push"].(map[string]any)
+	assert.EqualValues(t, http.StatusTeapot, push["status"])
+	assert.Contains(t, push["reason"], "WeChat wants 200")
+
+	events.Close()
+	push = s.must(http.MethodPost, "platform/tickets", `{"url":"`+events.URL+`"}`)["push"].(map[string]any)
+	assert.Zero(t, push["status"])
+	assert.Contains(t, push["reason"], "could not be reached")
+}
+
 func TestAPushThatIsRefusedIsInTheJournal(t *testing.T) {
 	t.Parallel()
 	s := start(t, desk.Config{})

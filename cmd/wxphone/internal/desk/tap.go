@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/wxphonetest"
@@ -18,6 +19,7 @@ type tap struct {
 	PurePhoneNumber *string `json:"purePhoneNumber"`
 	CountryCode     *string `json:"countryCode"`
 	OpenID          string  `json:"openid"`
+	AppID           string  `json:"appid"`
 }
 
 var (
@@ -63,6 +65,12 @@ func checkOpenID(openid string) error {
 	}
 }
 
+// login is a user who calls wx.login.
+type login struct {
+	OpenID string `json:"openid"`
+	AppID  string `json:"appid"`
+}
+
 // user is somebody by openid.
 type user struct {
 	OpenID string `json:"openid"`
@@ -81,7 +89,11 @@ func (d *Desk) issueCode(t tap) (codeAnswer, error) {
 	if err != nil {
 		return codeAnswer{}, err
 	}
-	var opts []wxphonetest.CodeOption
+	appID, err := d.miniProgram(t.AppID)
+	if err != nil {
+		return codeAnswer{}, err
+	}
+	opts := []wxphonetest.CodeOption{wxphonetest.ForApp(appID)}
 	if t.OpenID != "" {
 		if err := checkOpenID(t.OpenID); err != nil {
 			return codeAnswer{}, err
@@ -92,11 +104,15 @@ func (d *Desk) issueCode(t tap) (codeAnswer, error) {
 }
 
 // issueLoginCode calls wx.login.
-func (d *Desk) issueLoginCode(u user) (codeAnswer, error) {
-	if err := checkOpenID(u.OpenID); err != nil {
+func (d *Desk) issueLoginCode(l login) (codeAnswer, error) {
+	if err := checkOpenID(l.OpenID); err != nil {
 		return codeAnswer{}, err
 	}
-	return codeAnswer{d.wechat.IssueLoginCode(u.OpenID)}, nil
+	appID, err := d.miniProgram(l.AppID)
+	if err != nil {
+		return codeAnswer{}, err
+	}
+	return codeAnswer{d.wechat.IssueLoginCodeForApp(appID, l.OpenID)}, nil
 }
 
 type encryptedAnswer struct {
@@ -106,7 +122,7 @@ type encryptedAnswer struct {
 
 // encrypt taps the button in a mini-program of the legacy flow.
 func (d *Desk) encrypt(t tap) (encryptedAnswer, error) {
-	phone, err := t.known()
+	phone, err := d.known(t)
 	if err != nil {
 		return encryptedAnswer{}, err
 	}
@@ -120,20 +136,40 @@ type cloudIDAnswer struct {
 
 // issueCloudID taps the button in a mini-program that uses cloudIDs.
 func (d *Desk) issueCloudID(t tap) (cloudIDAnswer, error) {
-	phone, err := t.known()
+	phone, err := d.known(t)
 	if err != nil {
 		return cloudIDAnswer{}, err
 	}
 	return cloudIDAnswer{d.wechat.IssueCloudID(t.OpenID, phone)}, nil
 }
 
-// known is phone for a tap that has to tell whose it is.
-func (t tap) known() (wxphone.PhoneInfo, error) {
+// known is phone, with a watermark, for a tap that has to tell whose it is.
+func (d *Desk) known(t tap) (wxphone.PhoneInfo, error) {
 	phone, err := t.phone()
 	if err != nil {
 		return phone, err
 	}
-	return phone, checkOpenID(t.OpenID)
+	if err := checkOpenID(t.OpenID); err != nil {
+		return phone, err
+	}
+	appID, err := d.miniProgram(t.AppID)
+	phone.Watermark = wxphone.Watermark{AppID: appID, Timestamp: time.Now().Unix()}
+	return phone, err
+}
+
+// miniProgram returns the mini-program that a request is about: the fake's own
+// if it names none. Another one must have authorised the platform, since nobody
+// else could do anything with what it is handed.
+func (d *Desk) miniProgram(appID string) (string, error) {
+	if appID == "" || appID == d.wechat.AppID() {
+		return d.wechat.AppID(), nil
+	}
+	d.pushes.Lock()
+	defer d.pushes.Unlock()
+	if !d.authorizers[appID] {
+		return "", fmt.Errorf("appid %s has not authorised the platform; POST %splatform/authorizations does that", quote(appID), Prefix)
+	}
+	return appID, nil
 }
 
 // rotateSessionKey is a wx.login that replaces the session_key.
