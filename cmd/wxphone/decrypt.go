@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -25,6 +26,9 @@ type sealed struct {
 func (p *program) decrypt(_ context.Context, flags *flag.FlagSet, args []string) error {
 	show := flags.Bool("show", false, "print the number in full")
 	if _, err := p.parse(flags, args, 0); err != nil {
+		if errors.Is(err, errHelped) {
+			fmt.Fprintf(p.stdout, "\nStandard input: %s\n", wantedInput)
+		}
 		return helped(err)
 	}
 	appID, err := p.appID()
@@ -36,6 +40,9 @@ func (p *program) decrypt(_ context.Context, flags *flag.FlagSet, args []string)
 		return err
 	}
 	phone, err := wxphone.DecryptPhoneNumber(appID, wxphone.SessionKey(in.SessionKey), in.EncryptedData, in.IV)
+	if errors.Is(err, wxphone.ErrDecrypt) {
+		return fmt.Errorf("%w; or %s is another mini-program's", err, envAppID)
+	}
 	if err != nil {
 		return err
 	}
@@ -43,9 +50,23 @@ func (p *program) decrypt(_ context.Context, flags *flag.FlagSet, args []string)
 	return nil
 }
 
+const wantedInput = `{"session_key": "...", "encryptedData": "...", "iv": "..."}`
+
+// checkSessionKey names a key that cannot be one. How long it is, is no secret.
+func checkSessionKey(text string) error {
+	key, err := base64.StdEncoding.DecodeString(text)
+	switch {
+	case err != nil:
+		return wrongUse("decrypt: session_key is not base64")
+	case len(key) != 16:
+		return wrongUse("decrypt: session_key has %s, not 16", counted(len(key), "byte"))
+	default:
+		return nil
+	}
+}
+
 // readSealed reads the input. Its errors quote no value.
 func readSealed(r io.Reader) (in sealed, err error) {
-	const want = `{"session_key": "...", "encryptedData": "...", "iv": "..."}`
 	text, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	switch {
 	case err != nil:
@@ -60,13 +81,13 @@ func readSealed(r io.Reader) (in sealed, err error) {
 	case errors.As(err, &mistyped) && mistyped.Field != "":
 		return in, wrongUse("decrypt: %s must be a string", mistyped.Field)
 	case err != nil || decoder.More():
-		return in, wrongUse("decrypt: standard input is not the JSON object %s", want)
+		return in, wrongUse("decrypt: standard input is not the JSON object %s", wantedInput)
 	case in.SessionKey == "":
-		return in, wrongUse("decrypt: session_key is missing from %s", want)
+		return in, wrongUse("decrypt: session_key is missing from %s", wantedInput)
 	case in.EncryptedData == "":
-		return in, wrongUse("decrypt: encryptedData is missing from %s", want)
+		return in, wrongUse("decrypt: encryptedData is missing from %s", wantedInput)
 	case in.IV == "":
-		return in, wrongUse("decrypt: iv is missing from %s", want)
+		return in, wrongUse("decrypt: iv is missing from %s", wantedInput)
 	}
-	return in, nil
+	return in, checkSessionKey(in.SessionKey)
 }

@@ -10,6 +10,9 @@ import (
 
 // doctor leaves its flags to the package, which also says what they mean.
 func (p *program) doctor(ctx context.Context, _ *flag.FlagSet, args []string) error {
+	if err := p.checkBaseURL(); err != nil {
+		return err
+	}
 	secret := p.env(envSecret)
 	if p.env(envSecretFile) != "" {
 		var err error

@@ -15,9 +15,9 @@ import (
 func (p *program) fake(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	var config desk.Config
 	address := flags.String("addr", "127.0.0.1:8089", "listen at this `address`; port 0 takes a free one")
-	flags.StringVar(&config.AppID, "appid", "", "the `appid` of the mini-program; needs -secret (default made up)")
-	flags.StringVar(&config.Secret, "secret", "", "the fake `AppSecret`, which the fake prints and shows; never a real one")
-	flags.DurationVar(&config.TokenLifetime, "token-lifetime", 2*time.Hour, "how long an access_token `lives`")
+	flags.StringVar(&config.AppID, "appid", "", "the `appid` of the mini-program; needs -secret (default wx7b3c1f0e9d5a2468)")
+	flags.StringVar(&config.Secret, "secret", "", "the fake `AppSecret`, which the fake prints and shows; never a real one (default 5f2d8c1a0b9e4d7786f3a1c2e4b6d809)")
+	flags.DurationVar(&config.TokenLifetime, "token-lifetime", 2*time.Hour, "how long an access_token lives, a `duration` such as 10m")
 	flags.BoolVar(&config.APISecurity, "api-security", false, "have API security switched on; /_fake/info shows the keys")
 	flags.BoolVar(&config.CloudHosting, "cloud-hosting", false, "behave as inside WeChat cloud hosting: take calls without access_token")
 	if err := p.setFromEnvironment(flags); err != nil {
@@ -67,7 +67,11 @@ func (p *program) setFromEnvironment(flags *flag.FlagSet) (err error) {
 			return
 		}
 		if wrong := f.Value.Set(value); wrong != nil {
-			err = wrongUse("%s: %q is no value for -%s: %v", name, value, f.Name, wrong)
+			like := "10m"
+			if flag, ok := f.Value.(interface{ IsBoolFlag() bool }); ok && flag.IsBoolFlag() {
+				like = "true"
+			}
+			err = wrongUse("%s: %q is no value for -%s; write it like %s", name, value, f.Name, like)
 		}
 	})
 	return err

@@ -52,6 +52,7 @@ func init() {
 		{"redeem", "CODE", "redeem the code of the phone number button", (*program).redeem},
 		{"decrypt", "", "decrypt the phone number of the legacy flow, from JSON on standard input", (*program).decrypt},
 		{"token", "", "show kind and expiry of the access_token, or serve it to other programs", (*program).token},
+		{"version", "", "print the version of this program", (*program).version},
 		{"help", "[COMMAND]", "describe the commands, or one of them", (*program).help},
 	}
 }
@@ -101,6 +102,8 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	name := args[0]
 	if name == "-h" || name == "-help" || name == "--help" {
 		name = "help"
+	} else if name == "-version" || name == "--version" {
+		name = "version"
 	}
 	c, ok := lookUp(name)
 	if !ok {
@@ -138,7 +141,7 @@ func (p *program) parse(flags *flag.FlagSet, args []string, n int) ([]string, er
 			return nil, errHelped
 		}
 		if err != nil {
-			return nil, wrongUse("%s: %v", flags.Name(), err)
+			return nil, wrongUse("%s: %v; see \"wxphone help %s\"", flags.Name(), err, flags.Name())
 		}
 		if flags.NArg() == 0 {
 			break
@@ -151,9 +154,16 @@ func (p *program) parse(flags *flag.FlagSet, args []string, n int) ([]string, er
 	case len(operands) < n:
 		return nil, wrongUse("%s: %s is missing", c.name, c.arguments)
 	case len(operands) > n:
-		return nil, wrongUse("%s: %d argument(s) too many", c.name, len(operands)-n)
+		return nil, wrongUse("%s: %s too many", c.name, counted(len(operands)-n, "argument"))
 	}
 	return operands, nil
+}
+
+func counted(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // helped turns errHelped into success.
@@ -189,13 +199,13 @@ Environment:
   WXPHONE_SECRET       its AppSecret
   WXPHONE_SECRET_FILE  a file that holds the AppSecret, instead of WXPHONE_SECRET
   WXPHONE_BASE_URL     another host than https://api.weixin.qq.com, such as a fake
-  WXPHONE_KEY          the key of "token -serve", 32 bytes or more
-  WXPHONE_FAKE_...     the flags of fake: WXPHONE_FAKE_ADDR, WXPHONE_FAKE_TOKEN_LIFETIME
+  WXPHONE_TOKEN_KEY    the key of "token -serve", 32 bytes or more
+  WXPHONE_FAKE_...     the flags of fake, such as WXPHONE_FAKE_ADDR
 `
 
 func (p *program) help(ctx context.Context, flags *flag.FlagSet, args []string) error {
 	if len(args) > 1 {
-		return wrongUse("help: %d argument(s) too many", len(args)-1)
+		return wrongUse("help: %s too many", counted(len(args)-1, "argument"))
 	}
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		p.list(p.stdout)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/cmd/wxphone/internal/desk"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
@@ -36,7 +37,7 @@ var alice = wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "1380
 
 func TestWrongCallsListTheCommands(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{}, {"fakes"}, {"--version"}, {"help", "fakes"}} {
+	for _, args := range [][]string{{}, {"fakes"}, {"--versions"}, {"help", "fakes"}} {
 		got := wxphoneWith(t, nil, "", args...)
 		assert.Equal(t, 2, got.status, args)
 		assert.Empty(t, got.stdout)
@@ -93,31 +94,41 @@ func TestWrongUse(t *testing.T) {
 		stdin string
 		args  []string
 	}{
-		"redeem: CODE is missing":                      {set(), "", []string{"redeem"}},
-		"redeem: 1 argument(s) too many":               {set(), "", []string{"redeem", "a", "b"}},
-		"redeem: flag provided but not defined":        {set(), "", []string{"redeem", "a", "-code"}},
-		"help: 1 argument(s) too many":                 {nil, "", []string{"help", "fake", "token"}},
-		"WXPHONE_APPID is not set":                     {nil, "", []string{"redeem", "a"}},
-		"WXPHONE_SECRET is not set":                    {map[string]string{"WXPHONE_APPID": "wx0123456789abcdef"}, "", []string{"token"}},
-		"WXPHONE_SECRET and WXPHONE_SECRET_FILE are":   {set("WXPHONE_SECRET_FILE", "x"), "", []string{"token"}},
-		"WXPHONE_SECRET_FILE: open /nowhere":           {set("WXPHONE_SECRET", "", "WXPHONE_SECRET_FILE", "/nowhere"), "", []string{"token"}},
-		"WXPHONE_BASE_URL: ":                           {set("WXPHONE_BASE_URL", "no url"), "", []string{"token"}},
-		"WXPHONE_KEY is not set":                       {set(), "", []string{"token", "-serve", "127.0.0.1:0"}},
-		"WXPHONE_KEY: ":                                {set("WXPHONE_KEY", "short"), "", []string{"token", "-serve", "127.0.0.1:0"}},
-		"-serve: \"8443\" is not a host and a port":    {set("WXPHONE_KEY", strings.Repeat("k", 32)), "", []string{"token", "-serve", "8443"}},
-		"token: -tls-cert and -tls-key belong":         {set(), "", []string{"token", "-tls-cert", "x"}},
-		"token: -tls-cert is for -serve":               {set(), "", []string{"token", "-tls-cert", "x", "-tls-key", "y"}},
-		"decrypt: standard input is not the JSON":      {set(), "encryptedData=1", []string{"decrypt"}},
-		"decrypt: session_key is missing":              {set(), "{}", []string{"decrypt"}},
-		"decrypt: encryptedData is missing":            {set(), `{"session_key":"a"}`, []string{"decrypt"}},
-		"decrypt: iv is missing":                       {set(), `{"session_key":"a","encryptedData":"b"}`, []string{"decrypt"}},
-		"decrypt: iv must be a string":                 {set(), `{"iv":1}`, []string{"decrypt"}},
-		"fake: -appid and -secret belong together":     {nil, "", []string{"fake", "-appid", "wx0123456789abcdef"}},
-		"fake: -token-lifetime must be at least":       {nil, "", []string{"fake", "-token-lifetime", "1ms"}},
-		"fake: invalid value \"often\" for flag":       {nil, "", []string{"fake", "-token-lifetime", "often"}},
-		"-addr: \"localhost\" is not a host and":       {nil, "", []string{"fake", "-addr", "localhost"}},
-		"-addr: \"localhost:99999\" is not a host and": {nil, "", []string{"fake", "-addr", "localhost:99999"}},
-		"WXPHONE_FAKE_API_SECURITY: \"perhaps\" is no": {map[string]string{"WXPHONE_FAKE_API_SECURITY": "perhaps"}, "", []string{"fake"}},
+		"redeem: CODE is missing":                                  {set(), "", []string{"redeem"}},
+		"redeem: 1 argument too many":                              {set(), "", []string{"redeem", "a", "b"}},
+		"redeem: flag provided but not defined":                    {set(), "", []string{"redeem", "a", "-code"}},
+		"help: 1 argument too many":                                {nil, "", []string{"help", "fake", "token"}},
+		"WXPHONE_APPID is not set":                                 {nil, "", []string{"redeem", "a"}},
+		"WXPHONE_SECRET is not set":                                {map[string]string{"WXPHONE_APPID": "wx0123456789abcdef"}, "", []string{"token"}},
+		"WXPHONE_SECRET and WXPHONE_SECRET_FILE are":               {set("WXPHONE_SECRET_FILE", "x"), "", []string{"token"}},
+		"WXPHONE_SECRET_FILE: open /nowhere":                       {set("WXPHONE_SECRET", "", "WXPHONE_SECRET_FILE", "/nowhere"), "", []string{"token"}},
+		"redeem: 2 arguments too many":                             {set(), "", []string{"redeem", "a", "b", "c"}},
+		"-code; see \"wxphone help redeem\"":                       {set(), "", []string{"redeem", "a", "-code"}},
+		"-x; see \"wxphone help doctor\"":                          {set(), "", []string{"doctor", "-x"}},
+		"write it like http://127.0.0.1:1":                         {set("WXPHONE_BASE_URL", "127.0.0.1:1"), "", []string{"token"}},
+		"write it like http://localhost:8089":                      {set("WXPHONE_BASE_URL", "localhost:8089"), "", []string{"doctor"}},
+		"\"x\" is no value for -token-lifetime; write it like 10m": {map[string]string{"WXPHONE_FAKE_TOKEN_LIFETIME": "x"}, "", []string{"fake"}},
+		"session_key has 2 bytes, not 16":                          {set(), `{"session_key":"YWI=","encryptedData":"b","iv":"c"}`, []string{"decrypt"}},
+		"session_key is not base64":                                {set(), `{"session_key":"a b","encryptedData":"b","iv":"c"}`, []string{"decrypt"}},
+		"doctor: -rid: \"1-2-3\" is no rid":                        {set(), "", []string{"doctor", "-rid", "1-2-3"}},
+		"doctor: -rid does not go with -fake":                      {set(), "", []string{"doctor", "-fake", "-rid", "6b0476f6-2c099d96-7fa6429e"}},
+		"WXPHONE_BASE_URL: ":                                       {set("WXPHONE_BASE_URL", "no url"), "", []string{"token"}},
+		"WXPHONE_TOKEN_KEY is not set":                             {set(), "", []string{"token", "-serve", "127.0.0.1:0"}},
+		"WXPHONE_TOKEN_KEY: ":                                      {set("WXPHONE_TOKEN_KEY", "short"), "", []string{"token", "-serve", "127.0.0.1:0"}},
+		"-serve: \"8443\" is not a host and a port":                {set("WXPHONE_TOKEN_KEY", strings.Repeat("k", 32)), "", []string{"token", "-serve", "8443"}},
+		"token: -tls-cert and -tls-key belong":                     {set(), "", []string{"token", "-tls-cert", "x"}},
+		"token: -tls-cert is for -serve":                           {set(), "", []string{"token", "-tls-cert", "x", "-tls-key", "y"}},
+		"decrypt: standard input is not the JSON":                  {set(), "encryptedData=1", []string{"decrypt"}},
+		"decrypt: session_key is missing":                          {set(), "{}", []string{"decrypt"}},
+		"decrypt: encryptedData is missing":                        {set(), `{"session_key":"AAAAAAAAAAAAAAAAAAAAAA=="}`, []string{"decrypt"}},
+		"decrypt: iv is missing":                                   {set(), `{"session_key":"AAAAAAAAAAAAAAAAAAAAAA==","encryptedData":"b"}`, []string{"decrypt"}},
+		"decrypt: iv must be a string":                             {set(), `{"iv":1}`, []string{"decrypt"}},
+		"fake: -appid and -secret belong together":                 {nil, "", []string{"fake", "-appid", "wx0123456789abcdef"}},
+		"fake: -token-lifetime must be at least":                   {nil, "", []string{"fake", "-token-lifetime", "1ms"}},
+		"fake: invalid value \"often\" for flag":                   {nil, "", []string{"fake", "-token-lifetime", "often"}},
+		"-addr: \"localhost\" is not a host and":                   {nil, "", []string{"fake", "-addr", "localhost"}},
+		"-addr: \"localhost:99999\" is not a host and":             {nil, "", []string{"fake", "-addr", "localhost:99999"}},
+		"WXPHONE_FAKE_API_SECURITY: \"perhaps\" is no":             {map[string]string{"WXPHONE_FAKE_API_SECURITY": "perhaps"}, "", []string{"fake"}},
 	} {
 		got := wxphoneWith(t, tc.env, tc.stdin, tc.args...)
 		assert.Equal(t, 2, got.status, "%v: %s", tc.args, got.stderr)
@@ -185,7 +196,7 @@ func TestDecrypt(t *testing.T) {
 	stale := `{"session_key":"` + string(s.SessionKey("alice")) + `","encryptedData":"` + data + `","iv":"` + iv + `"}`
 	got := wxphoneWith(t, env, stale, "decrypt")
 	assert.Equal(t, 1, got.status)
-	assert.Regexp(t, `^wxphone: .*session_key.*\n$`, got.stderr)
+	assert.Regexp(t, `^wxphone: .*session_key.*; or WXPHONE_APPID is another mini-program's\n$`, got.stderr)
 
 	got = wxphoneWith(t, env, strings.Replace(stdin, `"iv"`, `"IV2"`, 1), "decrypt")
 	assert.Equal(t, 2, got.status, "an unknown field is a misspelt one")
@@ -221,7 +232,7 @@ func TestDoctorTakesTheEnvironment(t *testing.T) {
 
 	s.FailNext("/wxa/business/getuserphonenumber", 48001, "", 1)
 	got = wxphoneWith(t, env, "", "doctor")
-	assert.Equal(t, outcome{1, got.stdout, "wxphone: 1 problem(s) found\n"}, got)
+	assert.Equal(t, outcome{1, got.stdout, "wxphone: 1 problem found\n"}, got)
 	assert.Contains(t, got.stdout, "PROBLEM  permission")
 
 	for _, args := range [][]string{{"doctor"}, {"doctor", "-unknown"}, {"doctor", "stray"}} {
@@ -229,4 +240,31 @@ func TestDoctorTakesTheEnvironment(t *testing.T) {
 		assert.Equal(t, 2, got.status)
 		assert.Regexp(t, `^wxphone: doctor: .*\n$`, got.stderr)
 	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"version"}, {"-version"}, {"--version"}} {
+		got := wxphoneWith(t, nil, "", args...)
+		assert.Zero(t, got.status, got.stderr)
+		assert.Regexp(t, `^wxphone \S+( \S+)?, go\S+\n$`, got.stdout)
+	}
+}
+
+func TestHelpSaysWhatToWrite(t *testing.T) {
+	t.Parallel()
+	made, err := desk.New(desk.Config{})
+	require.NoError(t, err)
+	for command, wants := range map[string][]string{
+		"fake":    {"-token-lifetime duration", "(default " + made.AppID() + ")", "(default " + made.Secret() + ")"},
+		"doctor":  {"-base-url url"},
+		"decrypt": {`{"session_key": "...", "encryptedData": "...", "iv": "..."}`},
+	} {
+		for _, want := range wants {
+			assert.Contains(t, wxphoneWith(t, nil, "", "help", command).stdout, want)
+		}
+	}
+	got := wxphoneWith(t, nil, "", "help").stdout
+	assert.Contains(t, got, "WXPHONE_TOKEN_KEY")
+	assert.Contains(t, got, "such as WXPHONE_FAKE_ADDR")
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -155,10 +156,10 @@ func TestTokenServer(t *testing.T) {
 	t.Parallel()
 	wechat := wxphonetest.NewServer(t)
 	env := environmentOf(wechat)
-	env["WXPHONE_KEY"] = strings.Repeat("k", 32)
+	env["WXPHONE_TOKEN_KEY"] = strings.Repeat("k", 32)
 	s := startService(t, env, "token", "-serve", "127.0.0.1:0")
 	url := regexp.MustCompile(`http://\S+`).FindString(s.line())
-	source, err := tokenhttp.NewSource(url, env["WXPHONE_KEY"])
+	source, err := tokenhttp.NewSource(url, env["WXPHONE_TOKEN_KEY"])
 	require.NoError(t, err)
 	client := wechat.NewClient(wxphone.WithTokenSource(wxphone.CacheTokens(source)))
 
@@ -168,4 +169,20 @@ func TestTokenServer(t *testing.T) {
 	_, err = client.GetPhoneNumber(context.Background(), wechat.IssueCode(alice))
 	require.NoError(t, err, "the report reached the server")
 	assert.Zero(t, s.end())
+}
+
+// TestTokenServerSaysAtOnceThatItHasNoToken starts one with a wrong AppSecret.
+// It serves all the same: what is wrong may be mended meanwhile.
+func TestTokenServerSaysAtOnceThatItHasNoToken(t *testing.T) {
+	t.Parallel()
+	env := environmentOf(wxphonetest.NewServer(t))
+	env["WXPHONE_TOKEN_KEY"] = strings.Repeat("k", 32)
+	env["WXPHONE_SECRET"] = "another-secret-of-32-characters-1"
+	s := startService(t, env, "token", "-serve", "127.0.0.1:0")
+	assert.Contains(t, s.line(), "http://")
+	assert.Eventually(t, func() bool {
+		return strings.Contains(s.stderr.String(), "wxphone: no token yet: ") && strings.Contains(s.stderr.String(), "40125")
+	}, 10*time.Second, 10*time.Millisecond)
+	assert.Zero(t, s.end())
+	assert.NotContains(t, s.stderr.String(), "another-secret")
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/wxphone/wxphone"
@@ -14,7 +15,7 @@ const (
 	envSecret     = "WXPHONE_SECRET"
 	envSecretFile = "WXPHONE_SECRET_FILE"
 	envBaseURL    = "WXPHONE_BASE_URL"
-	envKey        = "WXPHONE_KEY"
+	envKey        = "WXPHONE_TOKEN_KEY"
 )
 
 func (p *program) appID() (string, error) {
@@ -45,6 +46,18 @@ func (p *program) secret() (string, error) {
 	return secret, nil
 }
 
+// hostAndPort is a base URL of which the scheme was forgotten. It holds no
+// password, so it may be quoted.
+var hostAndPort = regexp.MustCompile(`^[\w.-]+(:\d+)?$`)
+
+func (p *program) checkBaseURL() error {
+	base := p.env(envBaseURL)
+	if hostAndPort.MatchString(base) {
+		return wrongUse("%s: the scheme is missing; write it like http://%s", envBaseURL, base)
+	}
+	return nil
+}
+
 // client returns a Client as the environment says.
 func (p *program) client(opts ...wxphone.Option) (*wxphone.Client, error) {
 	appID, err := p.appID()
@@ -53,6 +66,9 @@ func (p *program) client(opts ...wxphone.Option) (*wxphone.Client, error) {
 	}
 	secret, err := p.secret()
 	if err != nil {
+		return nil, err
+	}
+	if err := p.checkBaseURL(); err != nil {
 		return nil, err
 	}
 	plain, err := wxphone.New(appID, secret, opts...)

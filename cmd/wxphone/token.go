@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/wxphone/wxphone"
@@ -56,7 +57,7 @@ func (p *program) serveToken(ctx context.Context, client *wxphone.Client, addres
 	if p.env(envKey) == "" {
 		return wrongUse("%s is not set; it is what other programs show to get the token, and \"openssl rand -hex 32\" makes one", envKey)
 	}
-	handler, err := tokenhttp.NewHandler(clientTokens{client}, p.env(envKey))
+	handler, err := tokenhttp.NewHandler(client.TokenSource(), p.env(envKey))
 	if err != nil {
 		return fmt.Errorf("%s: %w", envKey, err)
 	}
@@ -80,16 +81,22 @@ func (p *program) serveToken(ctx context.Context, client *wxphone.Client, addres
 	if config != nil {
 		listener = tls.NewListener(listener, config)
 	}
-	return serve(ctx, listener, handler)
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		p.warnWithoutToken(ctx, client)
+	}()
+	err = serve(ctx, listener, handler)
+	<-asked
+	return err
 }
 
-// clientTokens is a Client as a source that takes reports.
-type clientTokens struct{ client *wxphone.Client }
-
-func (t clientTokens) Token(ctx context.Context) (wxphone.Token, error) {
-	return t.client.AccessToken(ctx)
-}
-
-func (t clientTokens) InvalidateToken(ctx context.Context, rejected string) error {
-	return t.client.InvalidateAccessToken(ctx, rejected)
+// warnWithoutToken fetches the token before a program asks for it, so that a
+// wrong setting shows when the server starts.
+func (p *program) warnWithoutToken(ctx context.Context, client *wxphone.Client) {
+	asking, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if _, err := client.AccessToken(asking); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(p.stderr, "wxphone: no token yet: %s\n", strings.TrimPrefix(oneLine(err), "wxphone: "))
+	}
 }

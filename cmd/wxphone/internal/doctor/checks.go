@@ -189,10 +189,6 @@ func (d *doctor) explain(ctx context.Context) {
 	}
 	rid := d.own(d.cfg.rid)
 	check := "rid " + rid
-	// The first group of a rid is its time.
-	if at, ok := ridTime(d.cfg.rid); ok {
-		d.printf("         rid %s is of %s\n", rid, at.UTC().Format(time.RFC3339))
-	}
 	var answer struct {
 		Request struct {
 			CostInMS     int64  `json:"cost_in_ms"`
@@ -218,11 +214,17 @@ func (d *doctor) explain(ctx context.Context) {
 	default:
 		d.unknown(check, err)
 	}
+	request := answer.Request
+	if err == nil {
+		d.ok(check, "WeChat took %s ms; it came from %s", count(request.CostInMS), addressOr(request.ClientIP, "an unknown address"))
+	}
+	// The first group of a rid is its time.
+	if at, ok := ridTime(d.cfg.rid); ok {
+		d.printf("         it is of %s\n", at.UTC().Format(time.RFC3339))
+	}
 	if err != nil {
 		return
 	}
-	request := answer.Request
-	d.ok(check, "WeChat took %s ms; it came from %s", count(request.CostInMS), addressOr(request.ClientIP, "an unknown address"))
 	// The URL holds the access_token, the body a code, and the answer perhaps a
 	// phone number: names may be shown, values not.
 	d.printf("         sent: query %s, body %s\n", queryNames(request.RequestURL), bodyNames(request.RequestBody))

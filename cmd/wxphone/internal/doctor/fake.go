@@ -62,7 +62,7 @@ func examineFake(ctx context.Context, cfg config, stdout io.Writer, want int) er
 		return err
 	}
 	if problems != want {
-		return fmt.Errorf("%d problem(s) found instead of %d", problems, want)
+		return fmt.Errorf("the fake has %d problems instead of %d", problems, want)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/internal/redact"
+	wireformat "github.com/wxphone/wxphone/internal/wire"
 )
 
 // UsageError is the error of a wrong argument.
@@ -68,7 +69,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return err
 	}
 	if problems > 0 {
-		return fmt.Errorf("%d problem(s) found", problems)
+		if problems == 1 {
+			return errors.New("1 problem found")
+		}
+		return fmt.Errorf("%d problems found", problems)
 	}
 	return nil
 }
@@ -90,7 +94,7 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (config,
 	flags.StringVar(&cfg.appID, "appid", getenv("WXPHONE_APPID"),
 		"`appid` of the mini-program, or WXPHONE_APPID; its AppSecret is WXPHONE_SECRET")
 	flags.StringVar(&cfg.baseURL, "base-url", cmp.Or(getenv("WXPHONE_BASE_URL"), "https://api.weixin.qq.com"),
-		"ask this `host`, or WXPHONE_BASE_URL, for a program with WithBaseURL")
+		"ask this `url`, or WXPHONE_BASE_URL, for a program with WithBaseURL")
 	flags.StringVar(&cfg.rid, "rid", "", "explain this `rid` of a failed call, up to 7 days old")
 	flags.BoolVar(&cfg.classic, "classic", false,
 		"fetch the token as WithClassicToken does, which retires the one that your programs use now")
@@ -102,11 +106,15 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (config,
 			flags.SetOutput(stdout)
 			flags.PrintDefaults()
 		}
-		return config{}, err
+		return config{}, fmt.Errorf("%w; see \"wxphone help doctor\"", err)
 	}
 	switch {
 	case flags.NArg() > 0:
-		return config{}, fmt.Errorf("%d argument(s) without a flag; write -rid=RID", flags.NArg())
+		return config{}, fmt.Errorf("%q has no flag; write -rid=RID", flags.Arg(0))
+	case cfg.rid != "" && cfg.fake:
+		return config{}, errors.New("-rid does not go with -fake, which makes its own")
+	case cfg.rid != "" && !wireformat.IsRID(cfg.rid):
+		return config{}, fmt.Errorf("-rid: %q is no rid; it is in the text of the error, as in 6b0476f6-2c099d96-7fa6429e", cfg.rid)
 	case cfg.appID == "" && !cfg.fake:
 		return config{}, errors.New("WXPHONE_APPID is not set; it is the appid of the mini-program, and -fake needs none")
 	}

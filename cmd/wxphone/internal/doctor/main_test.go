@@ -33,8 +33,8 @@ ok       kind of token: stable. A second client got the same token, so processes
 ok       permission: the account may call getuserphonenumber; it refused a made-up code, as it should
 ok       quota of the API: 9,999,997 of 10,000,000 calls left today
          at most 300 calls in 1 s
-         rid … is of …
 ok       rid …: WeChat took …; it came from 192.0.2.1
+         it is of …
          sent: query access_token, body code
          answer: errcode 40029 "invalid code … rid: …": ask the user to tap the button again and send e.detail.code; a code lives 5 minutes, works once, and only for the appid it was made for
 ok       clock: agrees with WeChat's
@@ -253,7 +253,7 @@ func TestRIDs(t *testing.T) {
 		{"7fffffff-2c099d96-7fa6429e", 0, "WeChat does not know it"},
 		{"00000000-2c099d96-7fa6429e", 0, "it is older than 7 days"},
 		{"00000000-2c099d96-7fa6429e", 0, "is of 1970-01-01T00:00:00Z"},
-		{"no-rid", 0, "that is no rid"},
+		{"", 76002, "that is no rid"},
 		{"", 76003, "it belongs to another account"},
 		{"", 76022, "it is of a login"},
 		{"", 45009, ": wxphone: /cgi-bin/openapi/rid/get: errcode 45009"},
