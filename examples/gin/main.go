@@ -11,6 +11,8 @@
 //	export WXPHONE_APPID=... WXPHONE_SECRET=...
 //	go run . -addr=:8080
 //
+// WXPHONE_BASE_URL leads it elsewhere, such as to "wxphone fake".
+//
 // What else a deployed backend needs, such as the legacy flow and logs, is in
 // examples/server; it is the same with gin.
 package main
@@ -139,11 +141,20 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return demo(ctx, stdout)
 	}
 	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	client, err := wxphone.New(getenv("WXPHONE_APPID"), getenv("WXPHONE_SECRET"), wxphone.WithLogger(logger))
+	client, err := newClient(getenv, logger)
 	if err != nil {
 		return err
 	}
 	return serve(ctx, *addr, newRouter(client, logNumber(logger), logger))
+}
+
+// newClient returns the client of the environment.
+func newClient(getenv func(string) string, logger *slog.Logger) (*wxphone.Client, error) {
+	opts := []wxphone.Option{wxphone.WithLogger(logger)}
+	if base := getenv("WXPHONE_BASE_URL"); base != "" {
+		opts = append(opts, wxphone.WithBaseURL(base))
+	}
+	return wxphone.New(getenv("WXPHONE_APPID"), getenv("WXPHONE_SECRET"), opts...)
 }
 
 // serve is used instead of gin's own Run, which has no timeouts and does not

@@ -203,3 +203,18 @@ func TestServeStopsWithItsContext(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestClientOfTheEnvironment(t *testing.T) {
+	wechat := wxphonetest.NewServer(t)
+	environment := map[string]string{
+		"WXPHONE_APPID": wechat.AppID(), "WXPHONE_SECRET": wechat.Secret(), "WXPHONE_BASE_URL": wechat.URL(),
+	}
+	client, err := newClient(func(name string) string { return environment[name] }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"})
+	if _, err := client.GetPhoneNumber(context.Background(), code); err != nil {
+		t.Error(err)
+	}
+}

@@ -6,6 +6,8 @@
 //
 //	export WXPHONE_APPID=... WXPHONE_SECRET=...
 //	go run ./examples/quickstart -code=...
+//
+// WXPHONE_BASE_URL leads it elsewhere, such as to "wxphone fake".
 package main
 
 import (
@@ -153,8 +155,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (config,
 		"the `AppSecret`, or better WXPHONE_SECRET: other users of the machine can read flags")
 	flags.StringVar(&cfg.code, "code", "",
 		"e.detail.`code` of the button; it lives 5 minutes and works once")
-	flags.StringVar(&cfg.baseURL, "base-url", "",
-		"ask another `host` than https://api.weixin.qq.com")
+	flags.StringVar(&cfg.baseURL, "base-url", getenv("WXPHONE_BASE_URL"),
+		"ask this `url`, or WXPHONE_BASE_URL, instead of https://api.weixin.qq.com")
 	flags.BoolVar(&cfg.show, "show", false,
 		"print a real user's number unmasked too, in its E.164 form")
 	if err := flags.Parse(args); err != nil {

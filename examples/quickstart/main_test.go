@@ -131,3 +131,15 @@ func TestStrayArgumentsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestRunAtTheBaseURLOfTheEnvironment(t *testing.T) {
+	wechat := wxphonetest.NewServer(t)
+	environment := map[string]string{
+		"WXPHONE_APPID": wechat.AppID(), "WXPHONE_SECRET": wechat.Secret(), "WXPHONE_BASE_URL": wechat.URL(),
+	}
+	var stdout bytes.Buffer
+	err := run(context.Background(), []string{"-code", tap(wechat)}, func(name string) string { return environment[name] }, &stdout)
+	if err != nil || !strings.Contains(stdout.String(), "+86 138****0000") {
+		t.Errorf("got %v and %q", err, stdout.String())
+	}
+}

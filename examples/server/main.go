@@ -25,6 +25,8 @@
 //	export WXPHONE_APPID=... WXPHONE_SECRET=...
 //	go run ./examples/server -addr=:8080
 //
+// WXPHONE_BASE_URL leads it elsewhere, such as to "wxphone fake".
+//
 // The logs are JSON on stderr and hold no secret, no code and no number.
 package main
 
@@ -179,8 +181,8 @@ func parse(args []string, getenv func(string) string, stdout io.Writer) (config,
 		"serve at this `address`, as in :8080; without it, show a few requests and exit")
 	flags.StringVar(&cfg.appID, "appid", getenv("WXPHONE_APPID"),
 		"`appid` of the mini-program, or WXPHONE_APPID; its AppSecret is WXPHONE_SECRET")
-	flags.StringVar(&cfg.baseURL, "base-url", "",
-		"ask another `host` than https://api.weixin.qq.com")
+	flags.StringVar(&cfg.baseURL, "base-url", getenv("WXPHONE_BASE_URL"),
+		"ask this `url`, or WXPHONE_BASE_URL, instead of https://api.weixin.qq.com")
 	flags.BoolVar(&cfg.fake, "fake", false,
 		"put a fake WeChat behind the server, as without an appid")
 	if err := flags.Parse(args); err != nil {

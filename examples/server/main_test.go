@@ -127,8 +127,8 @@ func TestServingTheFake(t *testing.T) {
 
 func TestServingUsers(t *testing.T) {
 	wechat := wxphonetest.NewServer(t)
-	env := map[string]string{"WXPHONE_APPID": wechat.AppID(), "WXPHONE_SECRET": wechat.Secret()}
-	url, _ := start(t, []string{"-addr", "127.0.0.1:0", "-base-url", wechat.URL()},
+	env := map[string]string{"WXPHONE_APPID": wechat.AppID(), "WXPHONE_SECRET": wechat.Secret(), "WXPHONE_BASE_URL": wechat.URL()}
+	url, _ := start(t, []string{"-addr", "127.0.0.1:0"},
 		func(name string) string { return env[name] })
 
 	status, answer := post(t, url+"/phone", `{"code":"`+wechat.IssueCode(consented)+`"}`)

@@ -13,6 +13,8 @@
 //	export WXPHONE_PUSH_TOKEN=... WXPHONE_PUSH_AESKEY=...
 //	go run . -addr=:8080 -db=platform.db -site=https://platform.example.com
 //
+// WXPHONE_BASE_URL leads it elsewhere, such as to "wxphone fake".
+//
 // The authorisation event URL (授权事件接收URL) is then
 // https://platform.example.com/wechat/events.
 package main
@@ -33,6 +35,14 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
+const (
+	envAppID     = "WXPHONE_COMPONENT_APPID"
+	envSecret    = "WXPHONE_COMPONENT_SECRET"
+	envPushToken = "WXPHONE_PUSH_TOKEN"
+	envPushKey   = "WXPHONE_PUSH_AESKEY"
+	envBaseURL   = "WXPHONE_BASE_URL"
+)
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal does not wait for the shutdown
@@ -47,7 +57,7 @@ func main() {
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("thirdparty", flag.ContinueOnError)
 	flags.SetOutput(stdout)
-	addr := flags.String("addr", "", "serve at this `address`, for the platform WXPHONE_COMPONENT_APPID")
+	addr := flags.String("addr", "", "serve at this `address`, for the platform "+envAppID)
 	database := flags.String("db", "platform.db", "keep tickets and refresh tokens in this `file`")
 	site := flags.String("site", "http://localhost:8080", "the `URL` at which browsers reach this program")
 	if err := flags.Parse(args); err != nil {
@@ -57,18 +67,27 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return demo(ctx, stdout)
 	}
 	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	pushes, err := wxphone.NewPushReader(getenv("WXPHONE_COMPONENT_APPID"), getenv("WXPHONE_PUSH_TOKEN"), getenv("WXPHONE_PUSH_AESKEY"))
+	for _, name := range []string{envAppID, envSecret, envPushToken, envPushKey} {
+		if getenv(name) == "" {
+			return fmt.Errorf("%w: %s is not set", wxphone.ErrInvalidArgument, name)
+		}
+	}
+	pushes, err := wxphone.NewPushReader(getenv(envAppID), getenv(envPushToken), getenv(envPushKey))
 	if err != nil {
-		return err
+		return fmt.Errorf("%s, %s and %s: %w", envAppID, envPushToken, envPushKey, err)
 	}
 	rows, err := openStore(ctx, *database)
 	if err != nil {
 		return err
 	}
 	defer rows.close()
-	p, err := newPlatform(getenv("WXPHONE_COMPONENT_APPID"), getenv("WXPHONE_COMPONENT_SECRET"), rows, logger, wxphone.WithLogger(logger))
+	opts := []wxphone.Option{wxphone.WithLogger(logger)}
+	if base := getenv(envBaseURL); base != "" {
+		opts = append(opts, wxphone.WithBaseURL(base))
+	}
+	p, err := newPlatform(getenv(envAppID), getenv(envSecret), rows, logger, opts...)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s, %s and %s: %w", envAppID, envSecret, envBaseURL, err)
 	}
 	return serve(ctx, *addr, newRouter(p, pushes, *site))
 }

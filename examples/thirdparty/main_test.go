@@ -6,14 +6,17 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/wxphonetest"
 )
 
 // changing is what differs from one run to the next.
@@ -72,6 +75,20 @@ func TestRunMistakes(t *testing.T) {
 		err := run(context.Background(), []string{"-addr", "127.0.0.1:0", "-db", database}, getenv, io.Discard)
 		if !errors.Is(err, wxphone.ErrInvalidArgument) {
 			t.Errorf("without %s: got %v, want ErrInvalidArgument", name, err)
+		} else if !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+	for name, value := range map[string]string{"WXPHONE_PUSH_AESKEY": "short", "WXPHONE_BASE_URL": "no url"} {
+		getenv := func(asked string) string {
+			if asked == name {
+				return value
+			}
+			return console[asked]
+		}
+		err := run(context.Background(), []string{"-addr", "127.0.0.1:0", "-db", database}, getenv, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is wrong: got %v", name, err)
 		}
 	}
 	getenv := func(asked string) string { return console[asked] }
@@ -80,6 +97,51 @@ func TestRunMistakes(t *testing.T) {
 	}
 	if err := run(context.Background(), []string{"-help"}, getenv, io.Discard); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("got %v, want ErrHelp", err)
+	}
+}
+
+// TestRunOnAFake is the whole program, on a WeChat that the environment names.
+func TestRunOnAFake(t *testing.T) {
+	wechat := wxphonetest.NewServer(t)
+	environment := map[string]string{
+		"WXPHONE_COMPONENT_APPID": wechat.ComponentAppID(), "WXPHONE_COMPONENT_SECRET": wechat.ComponentSecret(),
+		"WXPHONE_PUSH_TOKEN": wechat.PushToken(), "WXPHONE_PUSH_AESKEY": wechat.EncodingAESKey(),
+		"WXPHONE_BASE_URL": wechat.URL(),
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	free.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		getenv := func(name string) string { return environment[name] }
+		ended <- run(ctx, []string{"-addr", addr, "-db", filepath.Join(t.TempDir(), "platform.db")}, getenv, io.Discard)
+	}()
+	for range 100 {
+		if resp, err := http.Get("http://" + addr + "/authorized"); err == nil {
+			resp.Body.Close()
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	wechat.PushTo("http://"+addr+"/wechat/events", nil)
+	wechat.PushTicket()
+	wechat.IssueAuthorizationCode(merchant)
+	code := wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}, wxphonetest.ForApp(merchant))
+	resp, err := http.Post("http://"+addr+"/phone", "application/json", strings.NewReader(`{"appid":"`+merchant+`","code":"`+code+`"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

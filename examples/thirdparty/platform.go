@@ -135,7 +135,7 @@ func (p *platform) phone(ctx context.Context, appID, code string) (*wxphone.Phon
 func advise(err error) string {
 	var refusal *wxphone.APIError
 	if !errors.As(err, &refusal) || refusal.Kind() != wxphone.KindPlatform {
-		return "see the other examples"
+		return "not an error of the platform; see the text"
 	}
 	switch refusal.Code {
 	case 61003, 61007, 61023: // not authorised, or without set 18, or no refresh token helps

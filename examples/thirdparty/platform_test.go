@@ -229,7 +229,7 @@ func TestAdviceForEveryPlatformError(t *testing.T) {
 	if len(seen) != 4 {
 		t.Errorf("got %v", seen)
 	}
-	if got := advise(errors.New("another")); !strings.Contains(got, "other examples") {
+	if got := advise(errors.New("another")); !strings.Contains(got, "not an error of the platform") {
 		t.Errorf("got %q", got)
 	}
 }
