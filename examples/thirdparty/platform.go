@@ -83,7 +83,7 @@ func (p *platform) restore(ctx context.Context, appID string) error {
 	return nil // an old push of an authorisation that has ended
 }
 
-// forget ends an authorisation, unless the merchant authorised the platform
+// forget ends an authorisation, unless the owner authorised the platform
 // again after the push was made.
 func (p *platform) forget(ctx context.Context, appID string, withdrawnAt time.Time) error {
 	deleted, err := p.rows.deleteAuthorization(ctx, appID, withdrawnAt)

@@ -92,7 +92,7 @@ func (s *store) LoadRefreshToken(ctx context.Context, appID string) (refreshToke
 }
 
 // SaveRefreshToken changes a row and makes none: a refresh that ends after the
-// merchant withdrew does not bring the authorisation back.
+// owner withdrew does not bring the authorisation back.
 func (s *store) SaveRefreshToken(ctx context.Context, appID, refreshToken string) error {
 	_, err := s.db.ExecContext(ctx,
 		`UPDATE authorizations SET refresh_token = ? WHERE authorizer_appid = ?`, refreshToken, appID)

@@ -84,7 +84,7 @@ func TestFakePageHasTheFlags(t *testing.T) {
 // fake.
 func TestCurlsOfTheDocumentsWork(t *testing.T) {
 	t.Parallel()
-	url := regexp.MustCompile(`http://127\.0\.0\.1:8089(/_fake/\S+)`)
+	url := regexp.MustCompile(`http://127\.0\.0\.1:8089(/[^\s']+)`)
 	body := regexp.MustCompile(`-d '([^']*)'`)
 	method := regexp.MustCompile(`-X (\w+)`)
 	command, err := desktest.Build(t.TempDir())
@@ -93,9 +93,17 @@ func TestCurlsOfTheDocumentsWork(t *testing.T) {
 	}
 	fake := desktest.Start(t, command)
 	sent := 0
+	// What one answer brings stands in a later command in capitals.
+	var brought struct {
+		Code        string `json:"code"`
+		AccessToken string `json:"access_token"`
+		ErrCode     int    `json:"errcode"`
+	}
 	for _, document := range documents(t) {
+		send(t, "POST", fake.URL+"/_fake/reset", "") // of the faults of the page before
 		for _, block := range fence.FindAllStringSubmatch(readFile(t, document), -1) {
 			for _, line := range strings.Split(strings.ReplaceAll(block[2], "\\\n", ""), "\n") {
+				line = strings.NewReplacer(`"CODE"`, `"`+brought.Code+`"`, "=TOKEN", "="+brought.AccessToken).Replace(line)
 				target := url.FindStringSubmatch(line)
 				if block[1] != "sh" || target == nil || !strings.HasPrefix(line, "curl ") {
 					continue
@@ -108,7 +116,9 @@ func TestCurlsOfTheDocumentsWork(t *testing.T) {
 				if found := method.FindStringSubmatch(line); found != nil {
 					verb = found[1]
 				}
-				if status, answer := send(t, verb, fake.URL+target[1], text); status != http.StatusOK {
+				status, answer := send(t, verb, fake.URL+target[1], text)
+				_ = json.Unmarshal([]byte(answer), &brought)
+				if status != http.StatusOK || brought.ErrCode != 0 {
 					t.Errorf("%s: %s answers %d: %s", document, line, status, answer)
 				}
 			}
