@@ -24,7 +24,7 @@ func Example() {
 	key := strings.Repeat("0123456789abcdef", 4) // yours is random
 
 	// The token server.
-	handler, err := tokenhttp.NewHandler(clientTokens{wechat.NewClient()}, key)
+	handler, err := tokenhttp.NewHandler(wechat.NewClient().TokenSource(), key)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -55,17 +55,6 @@ func Example() {
 	// +86 138****0000 with token requests: 2
 }
 
-// clientTokens is a Client as a source that takes reports.
-type clientTokens struct{ client *wxphone.Client }
-
-func (t clientTokens) Token(ctx context.Context) (wxphone.Token, error) {
-	return t.client.AccessToken(ctx)
-}
-
-func (t clientTokens) InvalidateToken(ctx context.Context, rejected string) error {
-	return t.client.InvalidateAccessToken(ctx, rejected)
-}
-
 // newClient returns a Client that takes its tokens from the token server at
 // url.
 func newClient(appID, url, key string, opts ...wxphone.Option) (*wxphone.Client, error) {
@@ -84,7 +73,7 @@ func ExampleAnswerError() {
 	}
 	defer wechat.Close()
 	key := strings.Repeat("0123456789abcdef", 4)
-	handler, err := tokenhttp.NewHandler(clientTokens{wechat.NewClient()}, key)
+	handler, err := tokenhttp.NewHandler(wechat.NewClient().TokenSource(), key)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -41,7 +41,7 @@ type tokenServer struct {
 func newTokenServer(t *testing.T, opts ...wxphone.Option) *tokenServer {
 	t.Helper()
 	wechat := wxphonetest.NewServer(t)
-	return &tokenServer{wechat: wechat, handler: newHandler(t, clientTokens{wechat.NewClient(opts...)})}
+	return &tokenServer{wechat: wechat, handler: newHandler(t, wechat.NewClient(opts...).TokenSource())}
 }
 
 func (s *tokenServer) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -62,11 +62,11 @@ type handler struct { //nolint:recvcheck // Format has a value receiver, so that
 // have the key. See the package documentation for its answers. It can be
 // mounted at any path.
 //
-// The handler calls src for every request, so src should cache: use a Client's
-// token, or wrap the source in [wxphone.CacheTokens]. It should also implement
-// [wxphone.TokenInvalidator], as both of these do. Otherwise the handler
-// answers 501 to a report of a rejected token, because src may continue to
-// return it.
+// The handler calls src for every request, so src should cache: use
+// [wxphone.Client.TokenSource], or wrap a source in [wxphone.CacheTokens]. It
+// should also implement [wxphone.TokenInvalidator], as both of these do.
+// Otherwise the handler answers 501 to a report of a rejected token, because src
+// may continue to return it.
 //
 // The key must have at least 32 bytes of visible ASCII, and should be random.
 // It is compared in constant time. To change it, mount a second handler with
