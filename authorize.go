@@ -112,10 +112,10 @@ const phonePermission = 18
 
 // Authorization is what the owner of a mini-program granted a platform.
 //
-// It prints without tokens under every fmt verb and in log/slog, and refuses to
-// be encoded as text or JSON: RefreshToken is good until the owner withdraws,
-// and belongs into one column of a database and into no log. Store its fields,
-// not the Authorization.
+// It prints without tokens under every fmt verb and in log/slog, and cannot be
+// encoded as text or JSON: RefreshToken is good until the owner withdraws. It
+// belongs in a database and not in a log. Store its fields, not the
+// Authorization.
 type Authorization struct {
 	// AppID is the mini-program.
 	AppID string
@@ -145,7 +145,7 @@ func (a Authorization) LogValue() slog.Value { return slog.StringValue(a.describ
 // MarshalText implements [encoding.TextMarshaler] and always fails, so that a
 // refresh token inside a larger value is not written to a log as JSON.
 func (a Authorization) MarshalText() ([]byte, error) {
-	return nil, errors.New("wxphone: an Authorization is not encoded, because it holds tokens; take the fields you need")
+	return nil, errors.New("wxphone: an Authorization cannot be encoded, because it holds tokens; take the fields you need")
 }
 
 func (a Authorization) describe() string {
@@ -217,8 +217,8 @@ func (c *Component) QueryAuthorization(ctx context.Context, authorizationCode st
 // Authorizer is a mini-program that has authorised the platform, as
 // [Component.Authorizers] lists it.
 //
-// It prints without the token under every fmt verb and in log/slog, and refuses
-// to be encoded as text or JSON, for the same reason as an [Authorization].
+// It prints without the token under every fmt verb and in log/slog, and cannot
+// be encoded as text or JSON, for the same reason as an [Authorization].
 type Authorizer struct {
 	// AppID is the mini-program.
 	AppID string
@@ -238,7 +238,7 @@ func (a Authorizer) LogValue() slog.Value { return slog.StringValue(a.describe()
 
 // MarshalText implements [encoding.TextMarshaler] and always fails.
 func (a Authorizer) MarshalText() ([]byte, error) {
-	return nil, errors.New("wxphone: an Authorizer is not encoded, because it holds a token; take the fields you need")
+	return nil, errors.New("wxphone: an Authorizer cannot be encoded, because it holds a token; take the fields you need")
 }
 
 func (a Authorizer) describe() string {

@@ -29,8 +29,7 @@ type Component struct { //nolint:recvcheck // Format has a value receiver, so th
 // [Component.QueryAuthorization].
 //
 // The methods are called from many goroutines at once and must honour ctx,
-// whose deadline is short. A refresh token is a secret, and leaves the database
-// for nobody else.
+// whose deadline is short. A refresh token is a secret.
 type RefreshTokens interface {
 	// LoadRefreshToken returns the token that was saved last, or "" if there
 	// is none.
@@ -44,8 +43,8 @@ type RefreshTokens interface {
 
 // NewComponent returns the third-party platform appID. ticket returns the
 // component_verify_ticket that WeChat pushed last, to a [PushReader]: WeChat
-// pushes one every 10 minutes, and each is good for 12 hours. A ticket that
-// cannot be had is reported as errcode 61005.
+// pushes one every 10 minutes, and each is good for 12 hours. A missing ticket
+// is reported as errcode 61005.
 //
 // The component_access_token is fetched when it is first needed and cached as
 // [CacheTokens] does; with [WithTokenStore], processes share it. The platform's
@@ -155,10 +154,10 @@ func (c *Component) InvalidateAccessToken(ctx context.Context, rejected string) 
 // list that [Component.Authorizers] reads, saves the token that it finds there,
 // and tries once more. It reads at most 10,000 mini-programs, for at most 6
 // seconds. If that does not help, the error says why, and it is not tried again
-// for 10 minutes. A token that tokens has anew is tried at once.
+// for 10 minutes. A new token in tokens is tried at once.
 //
-// An [APIError] of [KindPlatform] says that the authorisation is to be mended:
-// 61003, 61007 and a 61023 that stays by the mini-program's owner. A refresh
+// An [APIError] of [KindPlatform] says that the authorisation needs repair:
+// 61003, 61007 and a lasting 61023 need the mini-program's owner. A refresh
 // token that tokens does not have, or fails to load, is reported as 61023
 // without asking WeChat.
 func (c *Component) Client(authorizerAppID string, tokens RefreshTokens, opts ...Option) (*Client, error) {

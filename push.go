@@ -41,7 +41,7 @@ const (
 // a third-party platform. Fields that a push does not have are zero.
 //
 // It prints without ticket and codes under every fmt verb and in log/slog, and
-// refuses to be encoded as text or JSON. Store its fields, not the Push.
+// cannot be encoded as text or JSON. Store its fields, not the Push.
 //
 // See https://developers.weixin.qq.com/doc/oplatform/Third-party_Platforms/2.0/api/Before_Develop/authorize_event.html
 type Push struct {
@@ -75,7 +75,7 @@ func (p Push) LogValue() slog.Value { return slog.StringValue(p.describe()) }
 // MarshalText implements [encoding.TextMarshaler] and always fails, so that a
 // ticket or a code inside a larger value is not written to a log as JSON.
 func (p Push) MarshalText() ([]byte, error) {
-	return nil, errors.New("wxphone: a Push is not encoded, because it holds secrets; take the fields you need")
+	return nil, errors.New("wxphone: a Push cannot be encoded, because it holds secrets; take the fields you need")
 }
 
 func (p Push) describe() string {
@@ -182,17 +182,16 @@ func (r PushReader) Format(f fmt.State, _ rune) {
 // frameworks that do not take an [http.Handler]; see [PushReader.Handler] for
 // what WeChat expects as an answer.
 //
-// Everything that is wrong with the request is [ErrPush]: a msg_signature that
+// Any fault of the request is [ErrPush]: a msg_signature that
 // is not WeChat's, a push that is not encrypted or is for another platform, a
 // body over 1 MiB, or XML with a DOCTYPE. The error says what to look at, and
 // quotes nothing of the request. [HTTPStatus] of it is 403 for a wrong
 // msg_signature and otherwise 400.
 //
 // A push does not expire: its signature covers a timestamp, but WeChat says
-// nothing about its age. Who recorded a push can therefore send it again. Keep
-// a ticket only if its CreatedAt is later than that of the ticket you have, and
-// let an old push about an authorisation start nothing but a question to
-// WeChat.
+// nothing about its age. Whoever recorded a push can send it again. Keep a
+// ticket only if its CreatedAt is later than that of the ticket you have, and
+// on a push about an authorisation ask WeChat before you act.
 func (r *PushReader) Read(query url.Values, body []byte) (*Push, error) {
 	if r == nil || len(r.keys.Reveal()) == 0 {
 		return nil, invalid("PushReader", "was not made by NewPushReader")

@@ -100,9 +100,10 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 		return &usageError{"a command is missing", true}
 	}
 	name := args[0]
-	if name == "-h" || name == "-help" || name == "--help" {
+	switch name {
+	case "-h", "-help", "--help":
 		name = "help"
-	} else if name == "-version" || name == "--version" {
+	case "-version", "--version":
 		name = "version"
 	}
 	c, ok := lookUp(name)
