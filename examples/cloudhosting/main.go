@@ -10,6 +10,8 @@
 // In a container of cloud hosting it is a server on $PORT, or 80:
 //
 //	WXPHONE_APPID=... cloudhosting -serve
+//
+// WXPHONE_BASE_URL leads it elsewhere, such as to "wxphone fake -cloud-hosting".
 package main
 
 import (
@@ -52,7 +54,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	if !*inside {
 		return runFake(ctx, stdout)
 	}
-	client, err := newClient(getenv("WXPHONE_APPID"))
+	client, err := clientOf(getenv)
 	if err != nil {
 		return err
 	}
@@ -61,6 +63,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 		return err
 	}
 	return serve(ctx, listener, client, logNumber)
+}
+
+// clientOf returns the client of the environment.
+func clientOf(getenv func(string) string) (*wxphone.Client, error) {
+	var opts []wxphone.Option
+	if base := getenv("WXPHONE_BASE_URL"); base != "" {
+		opts = append(opts, wxphone.WithBaseURL(base))
+	}
+	return newClient(getenv("WXPHONE_APPID"), opts...)
 }
 
 // newClient needs no AppSecret. The base URL is http://api.weixin.qq.com: plain,

@@ -164,3 +164,16 @@ func TestAddressIsPORTOr80(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestClientOfTheEnvironment(t *testing.T) {
+	wechat := wxphonetest.NewServer(t, wxphonetest.WithCloudHosting())
+	environment := map[string]string{"WXPHONE_APPID": wechat.AppID(), "WXPHONE_BASE_URL": wechat.URL()}
+	client, err := clientOf(func(name string) string { return environment[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"})
+	if _, err := client.GetPhoneNumber(context.Background(), code); err != nil {
+		t.Error(err)
+	}
+}

@@ -34,16 +34,17 @@ type Desk struct {
 	journal *journal
 	page    *page
 	// pushes is held from the setting of a URL to the end of the push that goes
-	// there, and guards what follows.
+	// there, and guards pushed.
 	pushes sync.Mutex
 	pushed *pushInfo // the last push, if there was one
-	// authorizers are the mini-programs that authorised the platform.
-	authorizers map[string]bool
+	// authorizers has the appids of those that authorised the platform. It has
+	// no part in the mutex: a platform may tap while it takes a push.
+	authorizers sync.Map
 }
 
 // New returns a Desk. It listens to nothing by itself.
 func New(config Config) (*Desk, error) {
-	d := &Desk{config: config, journal: newJournal(), page: newPage(), authorizers: make(map[string]bool)}
+	d := &Desk{config: config, journal: newJournal(), page: newPage()}
 	opts := []wxphonetest.Option{wxphonetest.WithObserver(d.observe)}
 	if config.AppID != "" || config.Secret != "" {
 		opts = append(opts, wxphonetest.WithCredentials(config.AppID, config.Secret))

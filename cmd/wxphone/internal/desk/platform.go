@@ -51,8 +51,8 @@ func (d *Desk) authorize(a authorization) (authorizationAnswer, error) {
 		d.wechat.PushTo(a.URL, nil)
 	}
 	d.pushed = nil
+	d.authorizers.Store(a.AppID, true)
 	code := d.wechat.IssueAuthorizationCode(a.AppID)
-	d.authorizers[a.AppID] = true
 	return authorizationAnswer{a.AppID, code, d.pushed}, nil
 }
 

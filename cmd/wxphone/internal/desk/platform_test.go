@@ -115,6 +115,22 @@ func (r oneToken) LoadRefreshToken(context.Context, string) (string, error) { re
 
 func (oneToken) SaveRefreshToken(context.Context, string, string) error { return nil }
 
+func TestAPlatformTapsWhileItTakesAPush(t *testing.T) {
+	t.Parallel()
+	const other = "wx00000000000000a1"
+	s := start(t, desk.Config{})
+	status := make(chan int, 1)
+	events := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tapped, _ := s.ask(http.MethodPost, "codes", `{"phoneNumber":"13800000000","appid":"`+other+`"}`)
+		status <- tapped
+		_, _ = w.Write([]byte("success"))
+	}))
+	t.Cleanup(events.Close)
+	answer := s.must(http.MethodPost, "platform/authorizations", `{"appid":"`+other+`","url":"`+events.URL+`"}`)
+	assert.Equal(t, map[string]any{"status": 200.0, "reason": ""}, answer["push"])
+	assert.Equal(t, http.StatusOK, <-status)
+}
+
 func TestThePushIsInTheAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t, desk.Config{})

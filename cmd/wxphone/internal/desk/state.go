@@ -87,7 +87,7 @@ func (d *Desk) reset(nothing) (nothing, error) {
 	defer d.pushes.Unlock()
 	d.wechat.Reset()
 	d.wechat.PushTo("", nil)
-	clear(d.authorizers)
+	d.authorizers.Clear()
 	d.journal.reset()
 	return nothing{}, nil
 }

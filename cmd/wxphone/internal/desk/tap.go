@@ -164,9 +164,7 @@ func (d *Desk) miniProgram(appID string) (string, error) {
 	if appID == "" || appID == d.wechat.AppID() {
 		return d.wechat.AppID(), nil
 	}
-	d.pushes.Lock()
-	defer d.pushes.Unlock()
-	if !d.authorizers[appID] {
+	if _, ok := d.authorizers.Load(appID); !ok {
 		return "", fmt.Errorf("appid %s has not authorised the platform; POST %splatform/authorizations does that", quote(appID), Prefix)
 	}
 	return appID, nil
