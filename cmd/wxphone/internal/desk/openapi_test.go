@@ -162,9 +162,14 @@ func TestOpenAPISaysWhichFieldsAreNeeded(t *testing.T) {
 		// Nothing listens at the URL, which is no matter of the answer.
 		"platform/authorizations": {"appid": "wx0123456789abcdef", "url": "http://127.0.0.1:1/"},
 		"platform/tickets":        {"url": "http://127.0.0.1:1/"},
+		"platform/withdrawals":    {"appid": defaultAppID},
+		"platform/pushes/repeat":  {},
 		"reset":                   {},
-		"faults":                  {"endpoint": endpoint, "times": 0},
-		"latency":                 {"endpoint": endpoint, "milliseconds": 0},
+
+		"platform/refresh-tokens/revoke": {"appid": defaultAppID},
+
+		"faults":  {"endpoint": endpoint, "times": 0},
+		"latency": {"endpoint": endpoint, "milliseconds": 0},
 	}
 	d := description(t)
 	checked := 0
@@ -269,6 +274,8 @@ func send(t *testing.T, method, path string, body map[string]any) (int, []byte) 
 	require.NoError(t, err)
 	d, err := New(Config{})
 	require.NoError(t, err)
+	// Some want an authorisation, and a push.
+	answerOf(t, d, http.MethodPost, "/_fake/platform/authorizations", `{"url":"http://127.0.0.1:1/"}`)
 	return answerOf(t, d, method, path, string(text))
 }
 

@@ -50,6 +50,10 @@ func init() {
 
 		"platform/authorizations": {http.MethodPost: taking((*Desk).authorize)},
 		"platform/tickets":        {http.MethodPost: taking((*Desk).pushTicket)},
+		"platform/withdrawals":    {http.MethodPost: taking((*Desk).withdraw)},
+
+		"platform/pushes/repeat":         {http.MethodPost: taking((*Desk).repeatPush)},
+		"platform/refresh-tokens/revoke": {http.MethodPost: taking((*Desk).revokeRefreshTokens)},
 
 		"requests": {http.MethodGet: reading((*Desk).requests)},
 		"events":   {http.MethodGet: {serve: (*Desk).serveEvents}},

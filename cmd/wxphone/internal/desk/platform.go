@@ -1,7 +1,9 @@
 package desk
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"net/url"
 	"regexp"
 
@@ -77,6 +79,65 @@ func (d *Desk) pushTicket(e eventURL) (ticketAnswer, error) {
 	d.pushed = nil
 	ticket := d.wechat.PushTicket()
 	return ticketAnswer{ticket, d.pushed}, nil
+}
+
+// authorizer is a mini-program that authorised the platform.
+type authorizer struct {
+	AppID string `json:"appid"`
+}
+
+// authorizer takes the fake's own mini-program if a names none.
+func (d *Desk) authorizer(a authorizer) (appID string, err error) {
+	appID = cmp.Or(a.AppID, d.wechat.AppID())
+	if _, ok := d.authorizers.Load(appID); !ok {
+		return "", notAuthorized(appID)
+	}
+	return appID, nil
+}
+
+func notAuthorized(appID string) error {
+	return fmt.Errorf("appid %s has not authorised the platform; POST %splatform/authorizations does that", quote(appID), Prefix)
+}
+
+type pushAnswer struct {
+	Push *pushInfo `json:"push,omitempty"`
+}
+
+// withdraw has an owner end the authorisation. Users can still tap, so that the
+// platform sees what WeChat then answers.
+func (d *Desk) withdraw(a authorizer) (pushAnswer, error) {
+	appID, err := d.authorizer(a)
+	if err != nil {
+		return pushAnswer{}, err
+	}
+	d.pushes.Lock()
+	defer d.pushes.Unlock()
+	d.pushed = nil
+	d.wechat.Deauthorize(appID)
+	return pushAnswer{d.pushed}, nil
+}
+
+// repeatPush pushes the last push once more.
+func (d *Desk) repeatPush(nothing) (pushAnswer, error) {
+	d.pushes.Lock()
+	defer d.pushes.Unlock()
+	d.pushed = nil
+	d.wechat.RepeatPush()
+	if d.pushed == nil {
+		return pushAnswer{}, errors.New("there was no push yet, or there is no URL")
+	}
+	return pushAnswer{d.pushed}, nil
+}
+
+// revokeRefreshTokens makes the refresh tokens of a mini-program answer 61023.
+// WeChat's list has the new one.
+func (d *Desk) revokeRefreshTokens(a authorizer) (nothing, error) {
+	appID, err := d.authorizer(a)
+	if err != nil {
+		return nothing{}, err
+	}
+	d.wechat.RevokeRefreshToken(appID)
+	return nothing{}, nil
 }
 
 func checkEventURL(text string) error {

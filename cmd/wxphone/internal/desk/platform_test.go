@@ -131,6 +131,46 @@ func TestAPlatformTapsWhileItTakesAPush(t *testing.T) {
 	assert.Equal(t, http.StatusOK, <-status)
 }
 
+// TestAnAuthorisationGoesWrong plays what WeChat and owners do to one.
+func TestAnAuthorisationGoesWrong(t *testing.T) {
+	t.Parallel()
+	const other = "wx00000000000000a1"
+	s := start(t, desk.Config{})
+	status, answer := s.ask(http.MethodPost, "platform/pushes/repeat", "")
+	assert.Equal(t, http.StatusBadRequest, status)
+	assert.Contains(t, answer["error"], "no push yet")
+	for _, path := range []string{"platform/withdrawals", "platform/refresh-tokens/revoke"} {
+		for _, body := range []string{"", `{"appid":"` + other + `"}`} {
+			status, answer := s.ask(http.MethodPost, path, body)
+			assert.Equal(t, http.StatusBadRequest, status)
+			assert.Contains(t, answer["error"], "has not authorised the platform")
+		}
+	}
+	client := s.authorizer(other)
+	redeem := func() error {
+		code := s.must(http.MethodPost, "codes", `{"phoneNumber":"13800000000","appid":"`+other+`"}`)["code"].(string)
+		_, err := client.GetPhoneNumber(context.Background(), code)
+		return err
+	}
+	require.NoError(t, redeem())
+	s.must(http.MethodPost, "platform/refresh-tokens/revoke", `{"appid":"`+other+`"}`)
+	s.must(http.MethodPost, "tokens/revoke", "")
+	require.NoError(t, redeem(), "the Client finds the new refresh token in the list")
+
+	withdrawn := s.must(http.MethodPost, "platform/withdrawals", `{"appid":"`+other+`"}`)
+	assert.Contains(t, withdrawn["push"].(map[string]any)["reason"], "could not be reached")
+	assert.Contains(t, s.must(http.MethodPost, "platform/pushes/repeat", ""), "push")
+	require.ErrorIs(t, redeem(), wxphone.ErrUnauthorized)
+	requests := s.must(http.MethodGet, "requests", "")["requests"].([]any)
+	var pushed int
+	for _, request := range requests {
+		if request.(map[string]any)["endpoint"] == "push unauthorized" {
+			pushed++
+		}
+	}
+	assert.Equal(t, 2, pushed)
+}
+
 func TestThePushIsInTheAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t, desk.Config{})

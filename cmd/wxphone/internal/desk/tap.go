@@ -165,7 +165,7 @@ func (d *Desk) miniProgram(appID string) (string, error) {
 		return d.wechat.AppID(), nil
 	}
 	if _, ok := d.authorizers.Load(appID); !ok {
-		return "", fmt.Errorf("appid %s has not authorised the platform; POST %splatform/authorizations does that", quote(appID), Prefix)
+		return "", notAuthorized(appID)
 	}
 	return appID, nil
 }
