@@ -16,8 +16,8 @@ import (
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
-// merchant is the mini-program of the demo.
-const merchant = "wx00000000000000a1"
+// someAppID is the mini-program of the demo.
+const someAppID = "wx00000000000000a1"
 
 // demo goes through the life of an authorisation. Only the base URL differs from
 // a deployed program.
@@ -91,7 +91,7 @@ func (d *story) ticket(ctx context.Context) error {
 }
 
 func (d *story) authorisation(ctx context.Context) error {
-	d.say("\n2. A merchant opens the link and agrees. WeChat pushes a code, which is exchanged for a refresh token.")
+	d.say("\n2. An owner opens the link and agrees. WeChat pushes a code, which is exchanged for a refresh token.")
 	answer := httptest.NewRecorder()
 	d.router.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodGet, "/authorize", http.NoBody))
 	link, err := url.Parse(answer.Header().Get("Location"))
@@ -100,12 +100,12 @@ func (d *story) authorisation(ctx context.Context) error {
 	}
 	d.say("   link: %s%s?component_appid=…&pre_auth_code=…&redirect_uri=%s&auth_type=2",
 		link.Host, link.Path, link.Query().Get("redirect_uri"))
-	back, err := d.wechat.AuthorizeByURL(link.String(), merchant)
+	back, err := d.wechat.AuthorizeByURL(link.String(), someAppID)
 	if err != nil {
 		return err
 	}
 	d.router.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, back, http.NoBody))
-	stored, err := d.rows.LoadRefreshToken(ctx, merchant)
+	stored, err := d.rows.LoadRefreshToken(ctx, someAppID)
 	if err != nil {
 		return err
 	}
@@ -113,19 +113,19 @@ func (d *story) authorisation(ctx context.Context) error {
 	return nil
 }
 
-// userTaps has a user tap the button in the merchant's mini-program, and the
+// userTaps has a user tap the button in the owner's mini-program, and the
 // platform redeem the code that the mini-program then gets.
 func (d *story) userTaps(ctx context.Context) (*wxphone.PhoneInfo, error) {
 	code := d.wechat.IssueCode(wxphone.PhoneInfo{
 		PhoneNumber:     "13800000000",
 		PurePhoneNumber: "13800000000",
 		CountryCode:     "86",
-	}, wxphonetest.ForApp(merchant))
-	return d.platform.phone(ctx, merchant, code)
+	}, wxphonetest.ForApp(someAppID))
+	return d.platform.phone(ctx, someAppID, code)
 }
 
 func (d *story) tap(ctx context.Context) error {
-	d.say("\n3. A user of the merchant's mini-program taps the button.")
+	d.say("\n3. A user of the owner's mini-program taps the button.")
 	phone, err := d.userTaps(ctx)
 	if err != nil {
 		return err
@@ -136,13 +136,13 @@ func (d *story) tap(ctx context.Context) error {
 
 func (d *story) repair(ctx context.Context) error {
 	d.say("\n4. The refresh token dies without notice, and the access_token with it. The Client finds the current one in WeChat's list.")
-	listed := d.wechat.RevokeRefreshToken(merchant)
+	listed := d.wechat.RevokeRefreshToken(someAppID)
 	d.wechat.RevokeToken()
 	phone, err := d.userTaps(ctx)
 	if err != nil {
 		return err
 	}
-	stored, err := d.rows.LoadRefreshToken(ctx, merchant)
+	stored, err := d.rows.LoadRefreshToken(ctx, someAppID)
 	if err != nil {
 		return err
 	}
@@ -166,9 +166,9 @@ func (d *story) restart(ctx context.Context) error {
 }
 
 func (d *story) withdrawal(ctx context.Context) error {
-	d.say("\n6. The merchant withdraws. Until the push arrives, WeChat refuses; after it, the platform does.")
+	d.say("\n6. The owner withdraws. Until the push arrives, WeChat refuses; after it, the platform does.")
 	d.wechat.PushTo("", nil)
-	d.wechat.Deauthorize(merchant)
+	d.wechat.Deauthorize(someAppID)
 	_, err := d.userTaps(ctx)
 	if err == nil {
 		return errors.New("a number without an authorisation")
@@ -179,8 +179,8 @@ func (d *story) withdrawal(ctx context.Context) error {
 	d.wechat.PushTo("/wechat/events", d.router)
 	d.wechat.RepeatPush()
 	_, err = d.userTaps(ctx)
-	if !errors.Is(err, errUnknownMerchant) {
-		return fmt.Errorf("the merchant was not forgotten: %w", err)
+	if !errors.Is(err, errNotAuthorized) {
+		return fmt.Errorf("the mini-program was not forgotten: %w", err)
 	}
 	d.say("   error: %v", err)
 	return nil

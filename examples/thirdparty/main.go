@@ -1,12 +1,12 @@
 // Thirdparty is a third-party platform (服务商) that redeems the codes of its
-// merchants' mini-programs. Tickets and refresh tokens are in a database.
+// owners' mini-programs. Tickets and refresh tokens are in a database.
 //
 // Without an address it runs against a fake WeChat on this machine, goes through
 // the life of an authorisation and ends:
 //
 //	go run .
 //
-// With one it serves WeChat's pushes, merchants and users until SIGINT or
+// With one it serves WeChat's pushes, owners and users until SIGINT or
 // SIGTERM. What it needs is in the platform's console:
 //
 //	export WXPHONE_COMPONENT_APPID=... WXPHONE_COMPONENT_SECRET=...

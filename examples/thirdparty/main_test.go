@@ -27,11 +27,11 @@ const want = `No address given: this is a fake WeChat at http://…
 1. WeChat pushes a ticket. It goes into the database.
    in the database: true
 
-2. A merchant opens the link and agrees. WeChat pushes a code, which is exchanged for a refresh token.
+2. An owner opens the link and agrees. WeChat pushes a code, which is exchanged for a refresh token.
    link: mp.weixin.qq.com/cgi-bin/componentloginpage?component_appid=…&pre_auth_code=…&redirect_uri=https://platform.example.com/authorized&auth_type=2
    in the database: true
 
-3. A user of the merchant's mini-program taps the button.
+3. A user of the owner's mini-program taps the button.
    number in wx00000000000000a1: +86 138****0000
 
 4. The refresh token dies without notice, and the access_token with it. The Client finds the current one in WeChat's list.
@@ -42,7 +42,7 @@ const want = `No address given: this is a fake WeChat at http://…
 5. The process restarts. All that it needs is in the database.
    number: +86 138****0000
 
-6. The merchant withdraws. Until the push arrives, WeChat refuses; after it, the platform does.
+6. The owner withdraws. Until the push arrives, WeChat refuses; after it, the platform does.
    error: wxphone: /wxa/business/getuserphonenumber: errcode 61003 "component is not authorized by this account" (…): the mini-program must authorise the platform again, with permission set 18
    wxphone.HTTPStatus(err): 500
    to do: show the owner the authorisation page again; no retry will help
@@ -129,9 +129,9 @@ func TestRunOnAFake(t *testing.T) {
 	}
 	wechat.PushTo("http://"+addr+"/wechat/events", nil)
 	wechat.PushTicket()
-	wechat.IssueAuthorizationCode(merchant)
-	code := wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}, wxphonetest.ForApp(merchant))
-	resp, err := http.Post("http://"+addr+"/phone", "application/json", strings.NewReader(`{"appid":"`+merchant+`","code":"`+code+`"}`))
+	wechat.IssueAuthorizationCode(someAppID)
+	code := wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}, wxphonetest.ForApp(someAppID))
+	resp, err := http.Post("http://"+addr+"/phone", "application/json", strings.NewReader(`{"appid":"`+someAppID+`","code":"`+code+`"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,7 @@ func (p *platform) client(appID string) (*wxphone.Client, error) {
 	return client, nil
 }
 
-var errUnknownMerchant = errors.New("this mini-program has not authorised the platform")
+var errNotAuthorized = errors.New("this mini-program has not authorised the platform")
 
 // phone redeems the code of a tap in the mini-program appID.
 func (p *platform) phone(ctx context.Context, appID, code string) (*wxphone.PhoneInfo, error) {
@@ -121,7 +121,7 @@ func (p *platform) phone(ctx context.Context, appID, code string) (*wxphone.Phon
 		return nil, fmt.Errorf("database: %w", err)
 	}
 	if refreshToken == "" {
-		return nil, errUnknownMerchant
+		return nil, errNotAuthorized
 	}
 	client, err := p.client(appID)
 	if err != nil {

@@ -62,22 +62,22 @@ func (f *fixture) answered() string {
 func (f *fixture) wantNumber(want error) {
 	f.t.Helper()
 	code := f.wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"},
-		wxphonetest.ForApp(merchant))
-	if _, err := f.phone(context.Background(), merchant, code); !errors.Is(err, want) {
+		wxphonetest.ForApp(someAppID))
+	if _, err := f.phone(context.Background(), someAppID, code); !errors.Is(err, want) {
 		f.t.Errorf("got %v, want %v", err, want)
 	}
 }
 
 func (f *fixture) stored() string {
 	f.t.Helper()
-	token, err := f.rows.LoadRefreshToken(context.Background(), merchant)
+	token, err := f.rows.LoadRefreshToken(context.Background(), someAppID)
 	must(f.t, err)
 	return token
 }
 
 func TestPushThatComesTwiceIsHandledOnce(t *testing.T) {
 	f := newFixture(t)
-	f.wechat.IssueAuthorizationCode(merchant)
+	f.wechat.IssueAuthorizationCode(someAppID)
 	before := f.stored()
 	f.wechat.RepeatPush()
 	if reason := f.answered(); reason != "" || f.stored() != before || before == "" {
@@ -93,7 +93,7 @@ func TestPushThatComesTwiceIsHandledOnce(t *testing.T) {
 func TestAuthorizationWhoseAnswerIsLostIsRestored(t *testing.T) {
 	f := newFixture(t)
 	f.wechat.LoseNext(queryAuth, 1)
-	f.wechat.IssueAuthorizationCode(merchant)
+	f.wechat.IssueAuthorizationCode(someAppID)
 	if reason := f.answered(); reason != "" {
 		t.Error(reason)
 	}
@@ -106,44 +106,44 @@ func TestAuthorizationWhoseAnswerIsLostIsRestored(t *testing.T) {
 func TestPushThatCannotBeHandledComesAgain(t *testing.T) {
 	f := newFixture(t)
 	f.wechat.FailNext(queryAuth, -1, "", -1)
-	f.wechat.IssueAuthorizationCode(merchant)
+	f.wechat.IssueAuthorizationCode(someAppID)
 	if !strings.Contains(f.answered(), "status 500") {
 		t.Errorf("answered %q", f.answered())
 	}
-	f.wantNumber(errUnknownMerchant)
+	f.wantNumber(errNotAuthorized)
 	f.wechat.FailNext(queryAuth, -1, "", 0)
 	f.wechat.RepeatPush()
 	f.wantNumber(nil)
-	if logged := f.logged.String(); !strings.Contains(logged, "wxphone.Push(authorized "+merchant) || strings.Contains(logged, "queryauthcode") {
+	if logged := f.logged.String(); !strings.Contains(logged, "wxphone.Push(authorized "+someAppID) || strings.Contains(logged, "queryauthcode") {
 		t.Errorf("logged %q", logged)
 	}
 }
 
-func TestMerchantWhoWithdrawsIsForgotten(t *testing.T) {
+func TestOwnerWhoWithdrawsIsForgotten(t *testing.T) {
 	f := newFixture(t)
-	f.wechat.IssueAuthorizationCode(merchant)
+	f.wechat.IssueAuthorizationCode(someAppID)
 	f.wantNumber(nil)
-	f.wechat.Deauthorize(merchant)
-	f.wantNumber(errUnknownMerchant)
-	f.wechat.IssueAuthorizationCode(merchant)
+	f.wechat.Deauthorize(someAppID)
+	f.wantNumber(errNotAuthorized)
+	f.wechat.IssueAuthorizationCode(someAppID)
 	f.wantNumber(nil)
 	if n := len(f.clients); n != 1 {
 		t.Errorf("%d Clients", n)
 	}
 }
 
-// The code of a push that was recorded is spent, and WeChat lists the merchant
+// The code of a push that was recorded is spent, and WeChat lists the mini-program
 // no longer.
-func TestOldPushDoesNotBringAMerchantBack(t *testing.T) {
+func TestOldPushDoesNotBringAnOwnerBack(t *testing.T) {
 	f := newFixture(t)
-	f.wechat.IssueAuthorizationCode(merchant)
+	f.wechat.IssueAuthorizationCode(someAppID)
 	f.wechat.PushTo("", nil)
-	f.wechat.Deauthorize(merchant)
-	if _, err := f.rows.deleteAuthorization(context.Background(), merchant, time.Now()); err != nil {
+	f.wechat.Deauthorize(someAppID)
+	if _, err := f.rows.deleteAuthorization(context.Background(), someAppID, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	err := f.onPush(context.Background(), &wxphone.Push{
-		InfoType: wxphone.PushAuthorized, AuthorizerAppID: merchant, AuthorizationCode: "queryauthcode@@@old", CreatedAt: time.Now(),
+		InfoType: wxphone.PushAuthorized, AuthorizerAppID: someAppID, AuthorizationCode: "queryauthcode@@@old", CreatedAt: time.Now(),
 	})
 	if err != nil || f.stored() != "" {
 		t.Errorf("%v; the refresh token is there: %v", err, f.stored() != "")
@@ -152,8 +152,8 @@ func TestOldPushDoesNotBringAMerchantBack(t *testing.T) {
 
 func TestLessPermissionIsLogged(t *testing.T) {
 	f := newFixture(t)
-	f.wechat.IssueAuthorizationCode(merchant)
-	f.wechat.WithdrawPermission(merchant)
+	f.wechat.IssueAuthorizationCode(someAppID)
+	f.wechat.WithdrawPermission(someAppID)
 	if !strings.Contains(f.logged.String(), "authorised without permission set 18") {
 		t.Errorf("logged %q", f.logged.String())
 	}
@@ -162,12 +162,12 @@ func TestLessPermissionIsLogged(t *testing.T) {
 
 func TestDeadRefreshTokenIsReplacedInTheDatabase(t *testing.T) {
 	f := newFixture(t)
-	f.wechat.IssueAuthorizationCode(merchant)
+	f.wechat.IssueAuthorizationCode(someAppID)
 	f.wantNumber(nil)
-	listed := f.wechat.RevokeRefreshToken(merchant)
+	listed := f.wechat.RevokeRefreshToken(someAppID)
 	f.wechat.RevokeToken()
 	f.wantNumber(nil)
-	wantToken(t, f.path, merchant, listed)
+	wantToken(t, f.path, someAppID, listed)
 	if n := f.wechat.Requests(authorizeToken); n != 3 {
 		t.Errorf("%d requests for tokens, want 3", n)
 	}
@@ -180,22 +180,22 @@ func TestDatabaseThatIsDownIsNoSuccess(t *testing.T) {
 	if !strings.Contains(f.answered(), "status 500") {
 		t.Errorf("answered %q", f.answered())
 	}
-	if _, err := f.phone(context.Background(), merchant, "code"); err == nil || errors.Is(err, errUnknownMerchant) {
+	if _, err := f.phone(context.Background(), someAppID, "code"); err == nil || errors.Is(err, errNotAuthorized) {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestRoutes(t *testing.T) {
 	f := newFixture(t)
-	f.wechat.IssueAuthorizationCode(merchant)
-	code := f.wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}, wxphonetest.ForApp(merchant))
+	f.wechat.IssueAuthorizationCode(someAppID)
+	code := f.wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"}, wxphonetest.ForApp(someAppID))
 	for _, tt := range []struct {
 		method, path, body string
 		status             int
 		answer             string
 	}{
-		{"POST", "/phone", `{"appid":"` + merchant + `","code":"` + code + `"}`, 200, `{"phone":"+86 138****0000"}`},
-		{"POST", "/phone", `{"appid":"` + merchant + `","code":"` + code + `"}`, 400, "failed"},
+		{"POST", "/phone", `{"appid":"` + someAppID + `","code":"` + code + `"}`, 200, `{"phone":"+86 138****0000"}`},
+		{"POST", "/phone", `{"appid":"` + someAppID + `","code":"` + code + `"}`, 400, "failed"},
 		{"POST", "/phone", `{"appid":"wx0","code":"1"}`, 404, "failed"},
 		{"POST", "/phone", `code=1`, 400, "failed"},
 		{"GET", "/authorize", "", 303, ""},

@@ -9,7 +9,7 @@ import (
 	"github.com/wxphone/wxphone"
 )
 
-// newRouter has a route for each of those who call: WeChat, the merchant's
+// newRouter has a route for each of those who call: WeChat, the owner's
 // browser, and the backend of a mini-program. site is where browsers reach it.
 func newRouter(p *platform, pushes *wxphone.PushReader, site string) http.Handler {
 	mux := http.NewServeMux()
@@ -20,8 +20,8 @@ func newRouter(p *platform, pushes *wxphone.PushReader, site string) http.Handle
 	return mux
 }
 
-// sendToWeChat takes a merchant to the page on which WeChat asks for consent.
-// Merchants come by a link on one of the platform's pages, so that WeChat sees
+// sendToWeChat takes an owner to the page on which WeChat asks for consent.
+// Owners come by a link on one of the platform's pages, so that WeChat sees
 // its domain as the Referer. Let only those in who are logged in.
 func (p *platform) sendToWeChat(back string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -52,12 +52,12 @@ func (p *platform) postPhone(w http.ResponseWriter, r *http.Request) {
 	}
 	phone, err := p.phone(r.Context(), body.AppID, body.Code)
 	switch {
-	case errors.Is(err, errUnknownMerchant):
+	case errors.Is(err, errNotAuthorized):
 		http.Error(w, "failed", http.StatusNotFound)
 	case err != nil:
 		p.fail(w, r, err)
 	default:
-		// Save phone.E164() for the user of your session.
+		// Save phone.E164(), or phone.PhoneNumber if that is "", for the user of your session.
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"phone": phone.String()}) // masked
 	}
