@@ -200,7 +200,7 @@ Environment:
   WXPHONE_SECRET       its AppSecret
   WXPHONE_SECRET_FILE  a file that holds the AppSecret, instead of WXPHONE_SECRET
   WXPHONE_BASE_URL     another host than https://api.weixin.qq.com, such as a fake
-  WXPHONE_TOKEN_KEY    the key of "token -serve", 32 bytes or more
+  WXPHONE_KEY          the key of "token -serve", 32 bytes or more
   WXPHONE_FAKE_...     the flags of fake, such as WXPHONE_FAKE_ADDR
 `
 

@@ -113,9 +113,9 @@ func TestWrongUse(t *testing.T) {
 		"doctor: -rid: \"1-2-3\" is no rid":                        {set(), "", []string{"doctor", "-rid", "1-2-3"}},
 		"doctor: -rid does not go with -fake":                      {set(), "", []string{"doctor", "-fake", "-rid", "6b0476f6-2c099d96-7fa6429e"}},
 		"WXPHONE_BASE_URL: ":                                       {set("WXPHONE_BASE_URL", "no url"), "", []string{"token"}},
-		"WXPHONE_TOKEN_KEY is not set":                             {set(), "", []string{"token", "-serve", "127.0.0.1:0"}},
-		"WXPHONE_TOKEN_KEY: ":                                      {set("WXPHONE_TOKEN_KEY", "short"), "", []string{"token", "-serve", "127.0.0.1:0"}},
-		"-serve: \"8443\" is not a host and a port":                {set("WXPHONE_TOKEN_KEY", strings.Repeat("k", 32)), "", []string{"token", "-serve", "8443"}},
+		"WXPHONE_KEY is not set":                                   {set(), "", []string{"token", "-serve", "127.0.0.1:0"}},
+		"WXPHONE_KEY: ":                                            {set("WXPHONE_KEY", "short"), "", []string{"token", "-serve", "127.0.0.1:0"}},
+		"-serve: \"8443\" is not a host and a port":                {set("WXPHONE_KEY", strings.Repeat("k", 32)), "", []string{"token", "-serve", "8443"}},
 		"token: -tls-cert and -tls-key belong":                     {set(), "", []string{"token", "-tls-cert", "x"}},
 		"token: -tls-cert is for -serve":                           {set(), "", []string{"token", "-tls-cert", "x", "-tls-key", "y"}},
 		"decrypt: standard input is not the JSON":                  {set(), "encryptedData=1", []string{"decrypt"}},
@@ -265,6 +265,6 @@ func TestHelpSaysWhatToWrite(t *testing.T) {
 		}
 	}
 	got := wxphoneWith(t, nil, "", "help").stdout
-	assert.Contains(t, got, "WXPHONE_TOKEN_KEY")
+	assert.Contains(t, got, "WXPHONE_KEY")
 	assert.Contains(t, got, "such as WXPHONE_FAKE_ADDR")
 }

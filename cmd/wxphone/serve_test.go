@@ -156,10 +156,10 @@ func TestTokenServer(t *testing.T) {
 	t.Parallel()
 	wechat := wxphonetest.NewServer(t)
 	env := environmentOf(wechat)
-	env["WXPHONE_TOKEN_KEY"] = strings.Repeat("k", 32)
+	env["WXPHONE_KEY"] = strings.Repeat("k", 32)
 	s := startService(t, env, "token", "-serve", "127.0.0.1:0")
 	url := regexp.MustCompile(`http://\S+`).FindString(s.line())
-	source, err := tokenhttp.NewSource(url, env["WXPHONE_TOKEN_KEY"])
+	source, err := tokenhttp.NewSource(url, env["WXPHONE_KEY"])
 	require.NoError(t, err)
 	client := wechat.NewClient(wxphone.WithTokenSource(wxphone.CacheTokens(source)))
 
@@ -176,7 +176,7 @@ func TestTokenServer(t *testing.T) {
 func TestTokenServerSaysAtOnceThatItHasNoToken(t *testing.T) {
 	t.Parallel()
 	env := environmentOf(wxphonetest.NewServer(t))
-	env["WXPHONE_TOKEN_KEY"] = strings.Repeat("k", 32)
+	env["WXPHONE_KEY"] = strings.Repeat("k", 32)
 	env["WXPHONE_SECRET"] = "another-secret-of-32-characters-1"
 	s := startService(t, env, "token", "-serve", "127.0.0.1:0")
 	assert.Contains(t, s.line(), "http://")

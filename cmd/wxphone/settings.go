@@ -15,7 +15,7 @@ const (
 	envSecret     = "WXPHONE_SECRET"
 	envSecretFile = "WXPHONE_SECRET_FILE"
 	envBaseURL    = "WXPHONE_BASE_URL"
-	envKey        = "WXPHONE_TOKEN_KEY"
+	envKey        = "WXPHONE_KEY"
 )
 
 func (p *program) appID() (string, error) {
