@@ -550,7 +550,11 @@ func (h *history) force() string {
 func (h *history) check(event string) {
 	s := &h.state
 	assert.False(h.t, s.refreshAt.After(s.token.ExpiresAt), "%s: the refresh is due after the token expires", event)
-	assert.LessOrEqual(h.t, s.retryAt.Sub(h.now), maxPause, "%s: the pause is too long", event)
+	longest := maxPause
+	if s.exclusive {
+		longest = maxFightGap
+	}
+	assert.LessOrEqual(h.t, s.retryAt.Sub(h.now), longest, "%s: the pause is too long", event)
 	if event == "failed" && !s.retryAt.Equal(s.token.ExpiresAt) {
 		assert.GreaterOrEqual(h.t, s.retryAt.Sub(h.now), firstPause, "the pause is too short")
 	}
