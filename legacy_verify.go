@@ -9,9 +9,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/wxphone/wxphone/internal/transport"
-
 	"github.com/wxphone/wxphone/internal/payload"
+	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/internal/wire"
 )
 
