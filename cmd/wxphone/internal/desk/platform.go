@@ -47,15 +47,24 @@ func (d *Desk) authorize(a authorization) (authorizationAnswer, error) {
 			return authorizationAnswer{}, err
 		}
 	}
+	d.authorizers.Store(a.AppID, true)
+	answer := authorizationAnswer{AppID: a.AppID}
+	answer.Push = d.push(a.URL, func() { answer.AuthorizationCode = d.wechat.IssueAuthorizationCode(a.AppID) })
+	return answer, nil
+}
+
+// push has an event happen that WeChat pushes to the URL, or to the one before
+// if there is none. It returns what became of the push, or nil if there was
+// none.
+func (d *Desk) push(to string, event func()) *pushInfo {
 	d.pushes.Lock()
 	defer d.pushes.Unlock()
-	if a.URL != "" {
-		d.wechat.PushTo(a.URL, nil)
+	if to != "" {
+		d.wechat.PushTo(to, nil)
 	}
 	d.pushed = nil
-	d.authorizers.Store(a.AppID, true)
-	code := d.wechat.IssueAuthorizationCode(a.AppID)
-	return authorizationAnswer{a.AppID, code, d.pushed}, nil
+	event()
+	return d.pushed
 }
 
 // eventURL is where a platform takes pushes (授权事件接收URL).
@@ -73,12 +82,9 @@ func (d *Desk) pushTicket(e eventURL) (ticketAnswer, error) {
 	if err := checkEventURL(e.URL); err != nil {
 		return ticketAnswer{}, err
 	}
-	d.pushes.Lock()
-	defer d.pushes.Unlock()
-	d.wechat.PushTo(e.URL, nil)
-	d.pushed = nil
-	ticket := d.wechat.PushTicket()
-	return ticketAnswer{ticket, d.pushed}, nil
+	var answer ticketAnswer
+	answer.Push = d.push(e.URL, func() { answer.Ticket = d.wechat.PushTicket() })
+	return answer, nil
 }
 
 // authorizer is a mini-program that authorised the platform.
@@ -110,23 +116,16 @@ func (d *Desk) withdraw(a authorizer) (pushAnswer, error) {
 	if err != nil {
 		return pushAnswer{}, err
 	}
-	d.pushes.Lock()
-	defer d.pushes.Unlock()
-	d.pushed = nil
-	d.wechat.Deauthorize(appID)
-	return pushAnswer{d.pushed}, nil
+	return pushAnswer{d.push("", func() { d.wechat.Deauthorize(appID) })}, nil
 }
 
 // repeatPush pushes the last push once more.
 func (d *Desk) repeatPush(nothing) (pushAnswer, error) {
-	d.pushes.Lock()
-	defer d.pushes.Unlock()
-	d.pushed = nil
-	d.wechat.RepeatPush()
-	if d.pushed == nil {
+	repeated := d.push("", d.wechat.RepeatPush)
+	if repeated == nil {
 		return pushAnswer{}, errors.New("there was no push yet, or there is no URL")
 	}
-	return pushAnswer{d.pushed}, nil
+	return pushAnswer{repeated}, nil
 }
 
 // revokeRefreshTokens makes the refresh tokens of a mini-program answer 61023.

@@ -194,6 +194,9 @@ func TestThePushIsInTheAnswer(t *testing.T) {
 	push = s.must(http.MethodPost, "platform/tickets", `{"url":"`+events.URL+`"}`)["push"].(map[string]any)
 	assert.Zero(t, push["status"])
 	assert.Contains(t, push["reason"], "could not be reached")
+
+	s.must(http.MethodPost, "reset", "")
+	assert.NotContains(t, s.must(http.MethodPost, "platform/authorizations", ""), "push", "the URL is forgotten")
 }
 
 func TestAPushThatIsRefusedIsInTheJournal(t *testing.T) {
