@@ -579,6 +579,18 @@ func TestObserverIsToldWhichExchangeIsTheLast(t *testing.T) {
 	}
 }
 
+func TestObserverIsToldOfTheLastRepeatThatIsAllowed(t *testing.T) {
+	t.Parallel()
+	server := wxphonetest.NewServer(t)
+	server.FailNext(phoneAPI, 40001, "", -1)
+	var retried []bool
+	client := server.NewClient(wxphone.WithTokenSource(new(numberedTokens)),
+		wxphone.WithObserver(func(_ context.Context, call wxphone.Call) { retried = append(retried, call.Retried) }))
+	_, err := client.GetPhoneNumber(t.Context(), server.IssueCode(aPhone))
+	require.ErrorIs(t, err, wxphone.ErrAccessToken)
+	assert.Equal(t, []bool{true, true, false}, retried)
+}
+
 func TestSeveralObserversSeeEveryExchange(t *testing.T) {
 	t.Parallel()
 	server := wxphonetest.NewServer(t)
