@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/sealed"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
@@ -178,6 +180,33 @@ func TestResultOlderThanTheWindowIsAMiss(t *testing.T) {
 	})
 }
 
+// The window of a process whose clock is ahead begins when the result is found.
+func TestResultOfAClockThatIsAheadIsNotRememberedLonger(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		ahead time.Duration
+		found bool
+	}{"a little": {4 * time.Minute, true}, "too much": {6 * time.Minute, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server, store := wxphonetest.NewServer(t), new(wxphonetest.MemoryStore)
+				client := sharing(server, 1, store)[0]
+				box := sealed.NewBox(server.AppID(), "", "unknown")
+				value, err := box.Seal(fmt.Appendf(nil, `{"phone":{"phoneNumber":"13800000000"},"redeemed_at":%q}`,
+					time.Now().Add(tt.ahead).Format(time.RFC3339)))
+				require.NoError(t, err)
+				require.NoError(t, store.SaveResult(t.Context(), box.Name, value, 30*time.Second))
+				_, err = client.GetPhoneNumber(t.Context(), "unknown")
+				assert.Equal(t, tt.found, err == nil, "%v", err)
+				time.Sleep(time.Minute)
+				_, err = client.GetPhoneNumber(t.Context(), "unknown")
+				assert.ErrorIs(t, err, wxphone.ErrCodeInvalid)
+			})
+		})
+	}
+}
+
 func TestFailureOfOneProcessLetsTheNextOneTry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -287,10 +316,13 @@ func TestStoreOfDuplicatesThatIsDownIsDoneWithout(t *testing.T) {
 	})
 }
 
-// hangingStore ignores its context for ever.
-type hangingStore struct{ calls atomic.Int32 }
+// hangingStore ignores its context until the end.
+type hangingStore struct {
+	calls atomic.Int32
+	end   chan struct{}
+}
 
-func (s *hangingStore) hang() { s.calls.Add(1); select {} }
+func (s *hangingStore) hang() { s.calls.Add(1); <-s.end }
 func (s *hangingStore) LoadResult(context.Context, string) ([]byte, error) {
 	s.hang()
 	return nil, nil
@@ -308,14 +340,19 @@ func (s *hangingStore) TryLock(context.Context, string, time.Duration) (func(con
 
 func TestStoreThatHangsCostsLittle(t *testing.T) {
 	t.Parallel()
-	server, store := wxphonetest.NewServer(t), new(hangingStore)
-	client := sharing(server, 1, store)[0]
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for range 20 {
-		wantSomebody(t, redeemAtOnce(ctx, 1, server.IssueCode(aPhone), client)...)
-	}
-	assert.Equal(t, int32(1), store.calls.Load(), "one that never returns is not asked again")
+	synctest.Test(t, func(t *testing.T) {
+		server, store := wxphonetest.NewServer(t), &hangingStore{end: make(chan struct{})}
+		defer close(store.end)
+		client := sharing(server, 1, store)[0]
+		begun := time.Now()
+		for range 20 {
+			wantSomebody(t, redeemAtOnce(t.Context(), 1, server.IssueCode(aPhone), client)...)
+		}
+		assert.Equal(t, time.Second, time.Since(begun), "the first call waited")
+		time.Sleep(time.Minute)
+		wantSomebody(t, redeemAtOnce(t.Context(), 1, server.IssueCode(aPhone), client)...)
+		assert.Equal(t, int32(1), store.calls.Load(), "one that never returns is not asked again")
+	})
 }
 
 func TestStoreTakesAThirdOfAShortCallAtMost(t *testing.T) {
@@ -329,6 +366,18 @@ func TestStoreTakesAThirdOfAShortCallAtMost(t *testing.T) {
 		wantSomebody(t, redeemAtOnce(ctx, 1, server.IssueCode(aPhone), client)...)
 		assert.Less(t, time.Since(begun), 5*time.Second)
 		require.NoError(t, ctx.Err(), "the call's number came in time")
+	})
+}
+
+func TestStoreThatIsTooSlowForAShortCallIsNotDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, store := wxphonetest.NewServer(t), slowStore{newSpiedStore(), 300 * time.Millisecond}
+		client := sharing(server, 1, store)[0]
+		ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond)
+		defer cancel()
+		wantSomebody(t, redeemAtOnce(ctx, 1, server.IssueCode(aPhone), client)...)
+		assert.Len(t, store.used(), 1, "the lock came too late, and the result was saved")
 	})
 }
 

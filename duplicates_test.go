@@ -189,6 +189,38 @@ func TestWhoTakesOverIsToldThatTheCodeMayBeUsed(t *testing.T) {
 	}
 }
 
+// That the second dies before it sends anything does not undo what the first
+// sent.
+func TestWhoTakesOverFromSeveralIsToldOfAnyThatSentTheCode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server := wxphonetest.NewServer(t)
+		server.SetLatency(phoneAPI, 2*time.Second)
+		token, err := server.NewClient().AccessToken(t.Context())
+		require.NoError(t, err)
+		asked := 0
+		client := server.NewClient(wxphone.WithTokenSource(wxphone.TokenSourceFunc(func(context.Context) (wxphone.Token, error) {
+			if asked++; asked == 2 {
+				panic("the token source is broken")
+			}
+			return token, nil
+		})))
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, ctx := range []context.Context{short, t.Context()} {
+			go func() {
+				defer func() { _ = recover() }()
+				_, _ = client.GetPhoneNumber(ctx, "unknown")
+			}()
+			synctest.Wait()
+		}
+		result := redeemAtOnce(t.Context(), 1, "unknown", client)[0]
+		require.ErrorIs(t, result.err, wxphone.ErrCodeInvalid)
+		assert.ErrorIs(t, result.err, wxphone.ErrCodeMaybeUsed)
+		assert.Equal(t, 2, server.Requests(phoneAPI), "the second sent nothing")
+	})
+}
+
 func TestNextCallTakesOverWhenTheFirstDies(t *testing.T) {
 	t.Parallel()
 	for name, die := range map[string]func(){

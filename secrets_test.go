@@ -220,10 +220,10 @@ func TestOddCodesAreHiddenToo(t *testing.T) {
 	}
 }
 
-// sealed is an error with a secret in it that its text does not show.
-type sealed struct{ detail string }
+// talkative is an error with a secret in it that its text does not show.
+type talkative struct{ detail string }
 
-func (sealed) Error() string { return "proxy failed" }
+func (talkative) Error() string { return "proxy failed" }
 
 func TestTalkativeTransportIsCutShort(t *testing.T) {
 	t.Parallel()
@@ -244,7 +244,7 @@ func TestTalkativeTransportIsCutShort(t *testing.T) {
 		{"read", func(told string) error { return &net.OpError{Op: "read", Net: "tcp", Err: errors.New(told)} }, 502},
 		{"dial", func(told string) error { return &net.OpError{Op: "dial", Net: "tcp", Err: errors.New(told)} }, 502},
 		{"DNS", func(told string) error { return &net.DNSError{Err: told, Name: "api.weixin.qq.com"} }, 502},
-		{"in a field", func(told string) error { return sealed{told} }, 502},
+		{"in a field", func(told string) error { return talkative{told} }, 502},
 	}
 	for _, tt := range tests {
 		for stage, hostile := range map[string]string{"phone number": phoneAPI, "stable": stableTokenAPI, "classic": classicTokenAPI} {
