@@ -66,7 +66,7 @@ type checker struct {
 // text is what the grammar is made of, for one block.
 type text struct {
 	space, digit                   uint64 // digits also within strings
-	opening, closing               uint64 // quotes
+	quotes, opening, closing       uint64 // those that are not escaped
 	inside                         uint64 // strings, from their opening quote on
 	object, array                  uint64 // { and [
 	objectEnd, arrayEnd            uint64 // } and ]
@@ -74,7 +74,15 @@ type text struct {
 	scalar, scalarStart, scalarEnd uint64 // numbers and words; behind them
 	level0, level1, level2, deep   uint64 // in so many objects and arrays, or more
 	inObject                       uint64 // in an object, down to the second level
-	key, keyEnd                    uint64 // the quotes of keys
+	keyEnd                         uint64 // the closing quotes of keys
+	spelled                        names
+}
+
+// names are, for each known key, the bytes behind a quote and the letters of
+// that key.
+type names struct {
+	watermark, appID, timestamp               uint64
+	phoneNumber, purePhoneNumber, countryCode uint64
 }
 
 // blank is JSON's white space.
@@ -102,6 +110,7 @@ func (c *checker) block(block *[64]byte) {
 	var t text
 	c.utf8()
 	c.strings(&t)
+	c.names(&t)
 	c.tokens(&t)
 	c.nesting(&t)
 	c.order(&t)
@@ -146,7 +155,7 @@ func (c *checker) strings(t *text) {
 
 	quotes := c.is('"') &^ escaped
 	t.inside = within(quotes, &c.inString)
-	t.opening, t.closing = quotes&t.inside, quotes&^t.inside
+	t.quotes, t.opening, t.closing = quotes, quotes&t.inside, quotes&^t.inside
 
 	unicode := escaped & c.is('u')
 	known := c.is('"') | backslash | c.is('/') | c.is('b') | c.is('f') | c.is('n') | c.is('r') | c.is('t') | unicode
@@ -169,6 +178,16 @@ func (c *checker) strings(t *text) {
 	c.bad |= bad
 }
 
+// names finds the names of the known keys, wherever they stand.
+func (c *checker) names(t *text) {
+	s := &t.spelled
+	s.watermark = c.spelledWatermark(t.quotes)
+	s.appID = c.spelledAppID(t.quotes)
+	s.timestamp = c.spelledTimestamp(t.quotes)
+	s.phoneNumber, s.purePhoneNumber = c.spelledPhoneNumbers(t.quotes)
+	s.countryCode = c.spelledCountryCode(t.quotes)
+}
+
 // tokens finds what is outside strings.
 func (c *checker) tokens(t *text) {
 	outside := ^(t.inside | t.closing)
@@ -187,12 +206,12 @@ func (c *checker) tokens(t *text) {
 // nesting finds in how many objects and arrays each byte is, and whether in an
 // object. The outermost must be one.
 func (c *checker) nesting(t *text) {
-	d := c.depths(t.object|t.array, t.objectEnd|t.arrayEnd)
-	c.bad |= d[7] | ^d[6] // 64 or more, or less than none
-	few := ^(d[2] | d[3] | d[4] | d[5])
-	t.level0 = few &^ (d[1] | d[0])
-	t.level1 = few &^ d[1] & d[0]
-	t.level2 = few & d[1] &^ d[0]
+	d0, d1, d2, d3, d4, d5, d6, d7 := c.depths(t.object|t.array, t.objectEnd|t.arrayEnd)
+	c.bad |= d7 | ^d6 // 64 or more, or less than none
+	few := ^(d2 | d3 | d4 | d5)
+	t.level0 = few &^ (d1 | d0)
+	t.level1 = few &^ d1 & d0
+	t.level2 = few & d1 &^ d0
 	deeper := ^(t.level0 | t.level1)
 	t.deep = deeper &^ t.level2
 	object := through(t.object&t.level2, deeper, &c.ofLevel2)
@@ -201,45 +220,24 @@ func (c *checker) nesting(t *text) {
 }
 
 // depths returns how many of open, less those of closed, there are up to each
-// byte, and 64 more, in binary.
-func (c *checker) depths(open, closed uint64) (sum [8]uint64) {
-	// Within each eight bytes, in two's complement of five bits: add to the sum
-	// over some bytes the sum over as many bytes before.
-	const not1, not2, not4 = 0xFEFEFEFEFEFEFEFE, 0xFCFCFCFCFCFCFCFC, 0xF0F0F0F0F0F0F0F0
-	s0, k := halfAdd(open|closed, (open|closed)<<1&not1)
-	s1, k := fullAdd(closed, closed<<1&not1, k)
-	s2 := closed ^ closed<<1&not1 ^ k
-
-	s3 := s2
-	s0, k = halfAdd(s0, s0<<2&not2)
-	s1, k = fullAdd(s1, s1<<2&not2, k)
-	s2, k = fullAdd(s2, s2<<2&not2, k)
-	s3 ^= s3<<2&not2 ^ k
-
-	s4 := s3
-	s0, k = halfAdd(s0, s0<<4&not4)
-	s1, k = fullAdd(s1, s1<<4&not4, k)
-	s2, k = fullAdd(s2, s2<<4&not4, k)
-	s3, k = fullAdd(s3, s3<<4&not4, k)
-	s4 ^= s4<<4&not4 ^ k
-
-	// Before each eight bytes: the product sums up the bytes below each one.
+// byte, and 64 more, in binary from the lowest bit on.
+func (c *checker) depths(open, closed uint64) (_, _, _, _, _, _, _, _ uint64) {
 	const each = 0x0101010101010101
+	// Before each eight bytes: the product sums up the bytes below each one.
 	start := c.depth&63 + 64
 	behind := (onesInBytes(open)+start)*each - onesInBytes(closed)*each
 	before := behind<<8 | start
 	c.depth = behind>>56 - 64
-
-	s0, k = halfAdd(s0, (before&each)*0xFF)
-	s1, k = fullAdd(s1, (before>>1&each)*0xFF, k)
-	s2, k = fullAdd(s2, (before>>2&each)*0xFF, k)
-	s3, k = fullAdd(s3, (before>>3&each)*0xFF, k)
-	s5, s6, s7 := s4, s4, s4
-	s4, k = fullAdd(s4, (before>>4&each)*0xFF, k)
-	s5, k = fullAdd(s5, (before>>5&each)*0xFF, k)
-	s6, k = fullAdd(s6, (before>>6&each)*0xFF, k)
-	s7 ^= (before>>7&each)*0xFF ^ k
-	return [...]uint64{s0, s1, s2, s3, s4, s5, s6, s7}
+	// And then at the first, the second and so on of each eight.
+	x0 := before + open&each - closed&each
+	x1 := x0 + open>>1&each - closed>>1&each
+	x2 := x1 + open>>2&each - closed>>2&each
+	x3 := x2 + open>>3&each - closed>>3&each
+	x4 := x3 + open>>4&each - closed>>4&each
+	x5 := x4 + open>>5&each - closed>>5&each
+	x6 := x5 + open>>6&each - closed>>6&each
+	x7 := x6 + open>>7&each - closed>>7&each
+	return transposeBits(x0, x1, x2, x3, x4, x5, x6, x7)
 }
 
 // onesInBytes returns how many bits are set in each byte of x.
@@ -247,13 +245,6 @@ func onesInBytes(x uint64) uint64 {
 	x -= x >> 1 & 0x5555555555555555
 	x = x&0x3333333333333333 + x>>2&0x3333333333333333
 	return (x + x>>4) & 0x0F0F0F0F0F0F0F0F
-}
-
-func halfAdd(a, b uint64) (sum, carry uint64) { return a ^ b, a & b }
-
-func fullAdd(a, b, c uint64) (sum, carry uint64) {
-	either := a ^ b
-	return either ^ c, a&b | c&either
 }
 
 // order checks that each token may stand behind the one before it. In an
@@ -264,8 +255,7 @@ func (c *checker) order(t *text) {
 	comma := t.comma & (t.inObject | t.deep)
 	members := nextBeyond(t.object|comma, t.space, &carry[0])
 	values := nextBeyond(t.array|t.colon|t.comma&^t.inObject, t.space, &carry[1])
-	t.key = t.opening & members
-	t.keyEnd = beyond(t.key, t.inside, &c.ofKeys)
+	t.keyEnd = beyond(t.opening&members, t.inside, &c.ofKeys)
 	afterKey := nextBeyond(t.keyEnd, t.space, &carry[2])
 	ends := t.closing&(^t.keyEnd|t.deep) | t.objectEnd | t.arrayEnd
 	afterValue := beyond(next(ends, &carry[3][0])|t.scalarEnd, t.space, &carry[3][1])
@@ -284,28 +274,29 @@ func (c *checker) order(t *text) {
 	c.bad |= bad
 }
 
-// fields checks the known keys and their values.
+// fields checks the known keys and their values. Where a key ends and its name
+// has just been spelled, the quote before that name is the key's opening one,
+// for there is no other in between.
 func (c *checker) fields(t *text) {
-	carry := &c.ofFields
-	top := t.key & t.level1
-	watermark := t.keyEnd & c.spelledWatermark(top)
+	carry, spelled := &c.ofFields, &t.spelled
+	top := t.keyEnd & t.level1
+	watermark := top & spelled.watermark
 	c.seenWatermark |= watermark
 	watermark = c.values(t, watermark, &carry[0])
 	deeper := ^(t.level0 | t.level1)
-	in := t.key & t.level2 & through(watermark&t.object, deeper, &carry[3][0])
+	in := t.keyEnd & t.level2 & through(watermark&t.object, deeper, &carry[3][0])
 
-	appid := t.keyEnd & c.spelledAppID(in)
+	appid := in & spelled.appID
 	c.seenAppID |= appid
 	appid = c.values(t, appid, &carry[1])
 	c.name.push(through(appid, t.inside, &carry[3][1])&t.inside&^t.opening, &c.planes)
 
-	phone, pure := c.spelledPhoneNumbers(top)
-	country := c.spelledCountryCode(top)
-	c.seenPhone |= t.keyEnd & phone
-	c.seenPure |= t.keyEnd & pure
-	c.seenCountry |= t.keyEnd & country
-	numbers := t.keyEnd & (phone | pure | country | c.spelledTimestamp(in))
-	c.bad |= watermark&^t.object | appid&^t.opening | c.notNumbers(t, c.values(t, numbers, &carry[2]))
+	phone, pure, country := top&spelled.phoneNumber, top&spelled.purePhoneNumber, top&spelled.countryCode
+	c.seenPhone |= phone
+	c.seenPure |= pure
+	c.seenCountry |= country
+	numbers := c.values(t, phone|pure|country|in&spelled.timestamp, &carry[2])
+	c.bad |= watermark&^t.object | appid&^t.opening | c.notNumbers(t, numbers)
 }
 
 // values returns where the values begin of the keys that end at ends.
@@ -325,7 +316,7 @@ func (c *checker) notNumbers(t *text, start uint64) uint64 {
 	return start&^(t.opening|t.scalarStart) | (marks|digit)&^(t.digit|others)
 }
 
-// Each of these moves marks from where a key begins to behind its letters. A
+// Each of these moves marks from a quote to behind the letters that follow. A
 // loop over the letters would take twice as long.
 
 func (c *checker) spelledWatermark(m uint64) uint64 {

@@ -288,6 +288,22 @@ func TestAppIDOfAnyLength(t *testing.T) {
 	}
 }
 
+func TestAppIDThatDiffersInOneBitIsRefusedBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	for shift := 0; shift < 64; shift++ {
+		b := []byte(strings.Repeat(" ", shift) + whole)
+		require.Equal(t, 1, IsPhone(b, testAppID))
+		for i := range testAppID {
+			for bit := 0; bit < 8; bit++ {
+				other := []byte(testAppID)
+				other[i] ^= 1 << bit
+				require.Zero(t, IsPhone(b, string(other)), "%q", other)
+				require.Zero(t, IsData(b, string(other)), "%q", other)
+			}
+		}
+	}
+}
+
 // Nothing may depend on where a block of 64 bytes ends.
 func TestPayloadsAtEveryOffset(t *testing.T) {
 	t.Parallel()

@@ -20,20 +20,28 @@ type streams struct {
 
 // load begins the next block.
 func (s *streams) load(block *[64]byte) {
-	// Byte j of each x is about bit j of eight bytes.
-	x0 := transposeBits(binary.LittleEndian.Uint64(block[0:]))
-	x1 := transposeBits(binary.LittleEndian.Uint64(block[8:]))
-	x2 := transposeBits(binary.LittleEndian.Uint64(block[16:]))
-	x3 := transposeBits(binary.LittleEndian.Uint64(block[24:]))
-	x4 := transposeBits(binary.LittleEndian.Uint64(block[32:]))
-	x5 := transposeBits(binary.LittleEndian.Uint64(block[40:]))
-	x6 := transposeBits(binary.LittleEndian.Uint64(block[48:]))
-	x7 := transposeBits(binary.LittleEndian.Uint64(block[56:]))
-	// Bring those about one bit together.
-	x0, x4 = x0&0x00000000FFFFFFFF|x4<<32, x0>>32|x4&^0x00000000FFFFFFFF
-	x1, x5 = x1&0x00000000FFFFFFFF|x5<<32, x1>>32|x5&^0x00000000FFFFFFFF
-	x2, x6 = x2&0x00000000FFFFFFFF|x6<<32, x2>>32|x6&^0x00000000FFFFFFFF
-	x3, x7 = x3&0x00000000FFFFFFFF|x7<<32, x3>>32|x7&^0x00000000FFFFFFFF
+	p0, p1, p2, p3, p4, p5, p6, p7 := planesOf(block)
+	s.planes = [8]uint64{p0, p1, p2, p3, p4, p5, p6, p7}
+	nibbles(&s.low, p0, p1, p2, p3)
+	nibbles(&s.high, p4, p5, p6, p7)
+}
+
+// planesOf returns for each bit of a byte, from the lowest on, which bytes of
+// the block have it set.
+func planesOf(block *[64]byte) (_, _, _, _, _, _, _, _ uint64) {
+	x0 := binary.LittleEndian.Uint64(block[0:])
+	x1 := binary.LittleEndian.Uint64(block[8:])
+	x2 := binary.LittleEndian.Uint64(block[16:])
+	x3 := binary.LittleEndian.Uint64(block[24:])
+	x4 := binary.LittleEndian.Uint64(block[32:])
+	x5 := binary.LittleEndian.Uint64(block[40:])
+	x6 := binary.LittleEndian.Uint64(block[48:])
+	x7 := binary.LittleEndian.Uint64(block[56:])
+	// Exchange which word a byte is in and where it is in that word.
+	x0, x4 = swap32(x0, x4)
+	x1, x5 = swap32(x1, x5)
+	x2, x6 = swap32(x2, x6)
+	x3, x7 = swap32(x3, x7)
 	x0, x2 = swap16(x0, x2)
 	x1, x3 = swap16(x1, x3)
 	x4, x6 = swap16(x4, x6)
@@ -42,40 +50,66 @@ func (s *streams) load(block *[64]byte) {
 	x2, x3 = swap8(x2, x3)
 	x4, x5 = swap8(x4, x5)
 	x6, x7 = swap8(x6, x7)
-	s.planes = [8]uint64{x0, x1, x2, x3, x4, x5, x6, x7}
-	nibbles(&s.low, x0, x1, x2, x3)
-	nibbles(&s.high, x4, x5, x6, x7)
+	return transposeBits(x0, x1, x2, x3, x4, x5, x6, x7)
 }
 
-// transposeBits makes bit i of byte j what bit j of byte i was.
-func transposeBits(x uint64) uint64 {
-	t := (x ^ x>>7) & 0x00AA00AA00AA00AA
-	x ^= t ^ t<<7
-	t = (x ^ x>>14) & 0x0000CCCC0000CCCC
-	x ^= t ^ t<<14
-	t = (x ^ x>>28) & 0x00000000F0F0F0F0
-	return x ^ t ^ t<<28
+// transposeBits exchanges, in each of the eight bytes, which word a bit is in
+// and where it is in its byte.
+func transposeBits(x0, x1, x2, x3, x4, x5, x6, x7 uint64) (_, _, _, _, _, _, _, _ uint64) {
+	x0, x4 = swap4(x0, x4)
+	x1, x5 = swap4(x1, x5)
+	x2, x6 = swap4(x2, x6)
+	x3, x7 = swap4(x3, x7)
+	x0, x2 = swap2(x0, x2)
+	x1, x3 = swap2(x1, x3)
+	x4, x6 = swap2(x4, x6)
+	x5, x7 = swap2(x5, x7)
+	x0, x1 = swap1(x0, x1)
+	x2, x3 = swap1(x2, x3)
+	x4, x5 = swap1(x4, x5)
+	x6, x7 = swap1(x6, x7)
+	return x0, x1, x2, x3, x4, x5, x6, x7
 }
 
-// swap16 exchanges the odd quarters of a with the even quarters of b.
+// swap32 exchanges the upper half of a with the lower half of b. Those that
+// follow do the same with smaller pieces, within each piece of twice the size.
+func swap32(a, b uint64) (uint64, uint64) {
+	return a&0x00000000FFFFFFFF | b<<32, a>>32 | b&^0x00000000FFFFFFFF
+}
+
 func swap16(a, b uint64) (uint64, uint64) {
 	t := (a>>16 ^ b) & 0x0000FFFF0000FFFF
 	return a ^ t<<16, b ^ t
 }
 
-// swap8 exchanges the odd bytes of a with the even bytes of b.
 func swap8(a, b uint64) (uint64, uint64) {
 	t := (a>>8 ^ b) & 0x00FF00FF00FF00FF
 	return a ^ t<<8, b ^ t
 }
 
+func swap4(a, b uint64) (uint64, uint64) {
+	t := (a>>4 ^ b) & 0x0F0F0F0F0F0F0F0F
+	return a ^ t<<4, b ^ t
+}
+
+func swap2(a, b uint64) (uint64, uint64) {
+	t := (a>>2 ^ b) & 0x3333333333333333
+	return a ^ t<<2, b ^ t
+}
+
+func swap1(a, b uint64) (uint64, uint64) {
+	t := (a>>1 ^ b) & 0x5555555555555555
+	return a ^ t<<1, b ^ t
+}
+
 // nibbles sets into[n] to where the four given bits are those of n.
 func nibbles(into *[16]uint64, b0, b1, b2, b3 uint64) {
 	r0, r1, r2, r3 := ^(b0 | b1), b0&^b1, b1&^b0, b0&b1
-	for n, left := range [4]uint64{^(b2 | b3), b2 &^ b3, b3 &^ b2, b2 & b3} {
-		four := into[4*n : 4*n+4 : 4*n+4]
-		four[0], four[1], four[2], four[3] = left&r0, left&r1, left&r2, left&r3
-	}
+	l0, l1, l2, l3 := ^(b2 | b3), b2&^b3, b3&^b2, b2&b3
+	into[0], into[1], into[2], into[3] = l0&r0, l0&r1, l0&r2, l0&r3
+	into[4], into[5], into[6], into[7] = l1&r0, l1&r1, l1&r2, l1&r3
+	into[8], into[9], into[10], into[11] = l2&r0, l2&r1, l2&r2, l2&r3
+	into[12], into[13], into[14], into[15] = l3&r0, l3&r1, l3&r2, l3&r3
 }
 
 // is returns where c stands. c itself is no secret.
@@ -117,9 +151,12 @@ func nextBeyond(marks, class uint64, carries *[2]uint64) uint64 {
 // within returns a stream that is set from each odd mark on up to the byte
 // before the next. state is all ones if the block begins so, and moves on.
 func within(marks uint64, state *uint64) uint64 {
-	for n := 1; n < 64; n *= 2 {
-		marks ^= marks << n
-	}
+	marks ^= marks << 1
+	marks ^= marks << 2
+	marks ^= marks << 4
+	marks ^= marks << 8
+	marks ^= marks << 16
+	marks ^= marks << 32
 	marks ^= *state
 	*state = -(marks >> 63)
 	return marks
@@ -127,12 +164,10 @@ func within(marks uint64, state *uint64) uint64 {
 
 // everySecond returns the first, third and so on of each run of ones.
 func everySecond(runs uint64) uint64 {
-	picked, both := runs&^(runs<<1), runs&(runs<<1)
-	for n := 2; n < 64; n *= 2 {
-		picked |= picked << n & both
-		both &= both << n
-	}
-	return picked
+	const even = 0x5555555555555555
+	// Adding its first bit to a run clears all of it.
+	fromEven := runs &^ (runs + runs&^(runs<<1)&even)
+	return fromEven&even | runs&^(fromEven|even)
 }
 
 // any1 returns 1 if x has a bit set.
@@ -148,26 +183,22 @@ type letters struct {
 // push appends what is under marks, which are in one row.
 func (l *letters) push(marks uint64, planes *[8]uint64) {
 	// Not TrailingZeros64, which is a look-up on machines without it.
-	start := bits.OnesCount64(marks&-marks - 1)
+	start := uint(bits.OnesCount64(marks&-marks - 1))
+	room := ^uint64(0) >> l.n << start
 	for k := range l.planes {
-		l.planes[k] |= (planes[k] & marks) >> start << l.n
+		l.planes[k] |= bits.RotateLeft64(planes[k]&marks&room, int(l.n)-int(start)) //nolint:gosec // lengths
 	}
 	l.n += uint64(bits.OnesCount64(marks)) //nolint:gosec // not negative
 }
 
 // are returns 1 if the letters are those of name, as far as they go.
 func (l *letters) are(name string) uint64 {
+	var want [64]byte
+	copy(want[:], name)
+	p0, p1, p2, p3, p4, p5, p6, p7 := planesOf(&want)
+	p := &l.planes
 	differ := l.n ^ uint64(len(name))
-	var text [64]byte
-	var want [8]uint64
-	for at, n := 0, copy(text[:], name); at < n; at += 8 {
-		x := transposeBits(binary.LittleEndian.Uint64(text[at:]))
-		for k := range want {
-			want[k] |= x >> (8 * k) & 0xFF << at
-		}
-	}
-	for k := range want {
-		differ |= l.planes[k] ^ want[k]
-	}
+	differ |= (p[0] ^ p0) | (p[1] ^ p1) | (p[2] ^ p2) | (p[3] ^ p3)
+	differ |= (p[4] ^ p4) | (p[5] ^ p5) | (p[6] ^ p6) | (p[7] ^ p7)
 	return 1 ^ any1(differ)
 }
