@@ -11,6 +11,8 @@
 // the same time. Neither allocates anything.
 package payload
 
+import "bytes"
+
 // Watermark is the watermark of a payload. AppID is a view of the input.
 type Watermark struct {
 	AppID     []byte
@@ -32,8 +34,28 @@ type Phone struct {
 // of the second. Unknown keys are skipped, for WeChat may add some.
 func ReadPhone(b []byte) (Phone, bool) {
 	r := reader{buf: b}
+	if r.usualPhone() {
+		return r.phone, true
+	}
+	r = reader{buf: b}
 	ok := r.document(requiredOfPhone)
 	return r.phone, ok
+}
+
+// usualPhone reads the whole input as a phone payload in the order in which
+// WeChat writes it today, with white space at the end only. That takes half as
+// long.
+func (r *reader) usualPhone() bool {
+	ok := r.word(`{"phoneNumber":`) && r.number(&r.phone.Number) &&
+		r.word(`,"purePhoneNumber":`) && r.number(&r.phone.PureNumber) &&
+		r.word(`,"countryCode":`) && r.number(&r.phone.CountryCode) &&
+		r.word(`,"watermark":{"timestamp":`) && r.timestamp() &&
+		r.word(`,"appid":`) && r.plainString(&r.phone.Watermark.AppID) && r.word(`}}`)
+	if !ok {
+		return false
+	}
+	r.space()
+	return r.pos == len(r.buf) && endsWithDigits(r.phone.Number, r.phone.PureNumber)
 }
 
 // ReadWatermark reads b as any payload: one JSON object with a watermark, once
@@ -98,44 +120,38 @@ func (r *reader) member(in place, name []byte, depth int) bool {
 // number reads a telephone number or a part of one, which WeChat sends as a
 // string and has sent as a JSON number.
 func (r *reader) number(into *[]byte) bool {
-	if r.peek() != '"' {
+	if !r.take('"') {
 		return r.digits(into)
 	}
-	if !r.plainString(into) {
-		return false
-	}
-	digits := 0
-	for _, c := range *into {
+	text, digits := r.buf[r.pos:], 0
+	for i, c := range text {
 		switch {
 		case isDigit(c):
 			digits++
 		case c == '+', c == '-', c == ' ', c == '(', c == ')':
 		default:
-			return false
+			*into = text[:i]
+			r.pos += i
+			return digits > 0 && r.take('"')
 		}
 	}
-	return digits > 0
+	return false
 }
 
 // timestamp reads Unix seconds as a number or as a string of digits.
 func (r *reader) timestamp() bool {
-	var text []byte
-	if r.peek() != '"' {
-		if !r.digits(&text) {
-			return false
-		}
-	} else if !r.plainString(&text) {
+	quoted := r.take('"')
+	start := r.pos
+	if ok := quoted && r.digitRun() || !quoted && r.integer(); !ok {
 		return false
 	}
+	text := r.buf[start:r.pos]
 	// Up to 18 digits fit an int64 whatever they are.
-	if len(text) == 0 || len(text) > 18 {
+	if len(text) > 18 || quoted && !r.take('"') {
 		return false
 	}
 	var seconds int64
 	for _, c := range text {
-		if !isDigit(c) {
-			return false
-		}
 		seconds = seconds*10 + int64(c-'0')
 	}
 	r.phone.Watermark.Timestamp = seconds
@@ -162,6 +178,9 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // endsWithDigits reports whether the digits of full end with those of tail.
 func endsWithDigits(full, tail []byte) bool {
+	if bytes.HasSuffix(full, tail) {
+		return true
+	}
 	i := len(full) - 1
 	for j := len(tail) - 1; j >= 0; j-- {
 		if !isDigit(tail[j]) {
