@@ -1,13 +1,15 @@
 package wxphone
 
 import (
+	"bytes"
 	"crypto/aes"
+	"crypto/subtle"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wxphone/wxphone/internal/payload"
@@ -38,7 +40,7 @@ var errDecrypt = fmt.Errorf("%w: most often it was made under another session_ke
 // that out takes the same time whatever is wrong. Keep it so towards the
 // client: the data has no signature, and an answer that tells causes apart lets
 // its sender forge a number. Only data that is right but for one place, such as
-// numbers that disagree, is refused as late as a success would be.
+// numbers that disagree, is refused no earlier than it would be taken.
 //
 // That it was accepted, or not, remains an answer. Whoever may try millions of
 // messages under one session_key learns something from it, so limit how often
@@ -54,7 +56,9 @@ func DecryptPhoneNumber(appID string, key SessionKey, encryptedData, iv string) 
 	if appID == "" {
 		return nil, invalid("appID", "is empty")
 	}
-	plaintext, padded, ok := decryptCBC(key, encryptedData, iv, payload.ShortestPhone(appID))
+	w := newWorkspace()
+	defer w.release()
+	plaintext, padded, ok := w.decryptCBC(key, encryptedData, iv, payload.ShortestPhone(appID))
 	if !ok {
 		return nil, errDecrypt
 	}
@@ -98,7 +102,9 @@ func DecryptData(appID string, key SessionKey, encryptedData, iv string, v any) 
 	if target.Kind() != reflect.Pointer || target.IsNil() {
 		return invalid("v", "is not a pointer to decode into, or is nil")
 	}
-	plaintext, padded, ok := decryptCBC(key, encryptedData, iv, payload.ShortestData(appID))
+	w := newWorkspace()
+	defer w.release()
+	plaintext, padded, ok := w.decryptCBC(key, encryptedData, iv, payload.ShortestData(appID))
 	if !ok {
 		return errDecrypt
 	}
@@ -112,19 +118,59 @@ func DecryptData(appID string, key SessionKey, encryptedData, iv string, v any) 
 	// What comes here has passed every check and can fail only because it does
 	// not fit v. The time that takes tells no more than a success would.
 	fresh := reflect.New(target.Type().Elem())
-	if err := json.Unmarshal(plaintext, fresh.Interface()); err != nil {
+	// It gets a copy because v's UnmarshalJSON may keep what it is given.
+	if err := json.Unmarshal(bytes.Clone(plaintext), fresh.Interface()); err != nil {
 		return errDecrypt
 	}
 	target.Elem().Set(fresh.Elem())
 	return nil
 }
 
+// workspace is the memory of one decryption, used again for the next. It is
+// wiped in between, so that no decryption finds another's session_key or
+// plaintext. Copies elsewhere, as in the key schedule of crypto/aes, remain until
+// they are collected.
+type workspace struct {
+	small     [2 << 10]byte // enough for a phone number or a user's profile
+	plaintext []byte
+	key       []byte
+	chain     []byte // the iv, then the data
+}
+
+const encodedBlock = 24 // base64 of 16 bytes
+
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
+// newWorkspace returns one for its caller to release, after which the plaintext
+// is gone.
+func newWorkspace() *workspace { return workspaces.Get().(*workspace) }
+
+func (w *workspace) release() {
+	clear(w.plaintext)
+	clear(w.key)
+	clear(w.chain)
+	w.plaintext, w.key, w.chain = nil, nil, nil
+	workspaces.Put(w)
+}
+
+// reserve makes room for n bytes of data. The plaintext comes first because it
+// is read faster where it is aligned.
+func (w *workspace) reserve(n int) {
+	buf := w.small[:]
+	if room := n + 2*encodedBlock + n; room > len(buf) {
+		buf = make([]byte, room)
+	}
+	w.plaintext, buf = buf[:n:n], buf[n:]
+	w.key, buf = buf[:encodedBlock:encodedBlock], buf[encodedBlock:]
+	w.chain = buf[:encodedBlock+n]
+}
+
 // decryptCBC returns the plaintext with its padding blanked, and 1 if that
 // padding was right or 0 if it was not. What ok tells, and the time until
-// here, follow from the lengths and alphabets of the arguments alone, which
-// their sender knows anyway.
-func decryptCBC(key SessionKey, encryptedData, iv string, shortest int) (plaintext []byte, padded int, ok bool) {
-	rawKey, rawIV, data, ok := decodeSealed(key, encryptedData, iv, shortest)
+// here, follow from the lengths and the spelling of iv and encryptedData, which
+// their sender knows anyway, and from whether key is a session_key at all.
+func (w *workspace) decryptCBC(key SessionKey, encryptedData, iv string, shortest int) (plaintext []byte, padded int, ok bool) {
+	rawKey, chain, ok := w.decode(key, encryptedData, iv, shortest)
 	if !ok {
 		return nil, 0, false
 	}
@@ -132,42 +178,46 @@ func decryptCBC(key SessionKey, encryptedData, iv string, shortest int) (plainte
 	if err != nil {
 		return nil, 0, false
 	}
-	// CBC, from the end on, where the block before is still ciphertext. What
-	// crypto/cipher has for it takes an allocation of half a kilobyte.
-	for end := len(data); end > 0; end -= aes.BlockSize {
-		last, before := data[end-aes.BlockSize:end], rawIV
-		if end > aes.BlockSize {
-			before = data[end-2*aes.BlockSize : end-aes.BlockSize]
-		}
-		block.Decrypt(last, last)
-		for _, half := range [2]int{0, 8} {
-			x := binary.NativeEndian.Uint64(last[half:]) ^ binary.NativeEndian.Uint64(before[half:])
-			binary.NativeEndian.PutUint64(last[half:], x)
-		}
+	// What crypto/cipher has for CBC takes an allocation of half a kilobyte.
+	data := chain[aes.BlockSize:]
+	plaintext = w.plaintext[:len(data)]
+	for i := 0; i < len(data); i += aes.BlockSize {
+		block.Decrypt(plaintext[i:], data[i:])
 	}
-	return data, blankPKCS7(data), true
+	subtle.XORBytes(plaintext, plaintext, chain)
+	return plaintext, blankPKCS7(plaintext), true
 }
 
-// decodeSealed decodes all three from base64. It fails on lengths and alphabets
-// that none of them has, and on data whose plaintext would be shorter than
-// shortest, as no payload is: what is never decrypted tells nothing.
-func decodeSealed(key SessionKey, encryptedData, iv string, shortest int) (rawKey, rawIV, data []byte, ok bool) {
-	const encodedBlock = 24 // base64 of 16 bytes
+// decode decodes all three from base64; chain is the iv and then the data. It
+// fails on lengths and alphabets that none of them has, and on data whose
+// plaintext would be shorter than shortest, as no payload is: what is never
+// decrypted tells nothing.
+func (w *workspace) decode(key SessionKey, encryptedData, iv string, shortest int) (rawKey, chain []byte, ok bool) {
 	if len(key) != encodedBlock || len(iv) != encodedBlock || len(encryptedData) > maxEncryptedData {
-		return nil, nil, nil, false
+		return nil, nil, false
 	}
-	buf := make([]byte, 2*encodedBlock+strictBase64.DecodedLen(len(encryptedData)))
-	rawKey = decodeBase64(buf[:encodedBlock], string(key))
-	rawIV = decodeBase64(buf[encodedBlock:2*encodedBlock], repairBase64(iv))
-	data = decodeBase64(buf[2*encodedBlock:], repairBase64(encryptedData))
-	ok = len(rawKey) == aes.BlockSize && len(rawIV) == aes.BlockSize &&
-		len(data) > shortest && len(data)%aes.BlockSize == 0
-	return rawKey, rawIV, data, ok
+	w.reserve(strictBase64.DecodedLen(len(encryptedData)))
+	rawKey = decodeBase64(w.key, string(key))
+	rawIV := decodeRepaired(w.chain, iv)
+	if len(rawKey) != aes.BlockSize || len(rawIV) != aes.BlockSize {
+		return nil, nil, false
+	}
+	data := decodeRepaired(w.chain[aes.BlockSize:], encryptedData)
+	ok = len(data) > shortest && len(data)%aes.BlockSize == 0
+	return rawKey, w.chain[:aes.BlockSize+len(data)], ok
 }
 
 // repairBase64 restores the '+' that form decoding turns into a space. The
 // hash for checkencryptedmsg is taken over the repaired text.
 func repairBase64(text string) string { return strings.ReplaceAll(text, " ", "+") }
+
+// decodeRepaired is decodeBase64 for a text that may need repairBase64.
+func decodeRepaired(dst []byte, text string) []byte {
+	if b := decodeBase64(dst, text); b != nil {
+		return b
+	}
+	return decodeBase64(dst, repairBase64(text))
+}
 
 // decodeBase64 decodes text into dst, which has room for it, and returns the
 // bytes, or nil if text is not canonical base64 without line breaks.

@@ -2,6 +2,7 @@ package wxphone_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/base64"
@@ -11,6 +12,7 @@ import (
 	"math/rand"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -317,6 +319,89 @@ func TestDataIsDecodedAfresh(t *testing.T) {
 	require.NoError(t, wxphone.DecryptData(legacyAppID, v.SessionKey, v.EncryptedData, v.IV, &got))
 	require.NotContains(t, got, "before")
 	require.Contains(t, got, "phoneNumber")
+}
+
+// keeper keeps the very bytes that it is given, which encoding/json forbids.
+type keeper struct{ kept []byte }
+
+func (k *keeper) UnmarshalJSON(b []byte) error {
+	k.kept = b
+	return nil
+}
+
+func TestNextDecryptionDoesNotChangeWhatTheLastOneReturned(t *testing.T) {
+	t.Parallel()
+	key, iv := wxphone.SessionKey(encode64(legacyKey)), encode64(legacyIV)
+	for _, note := range []string{"x", strings.Repeat("long", 1000)} {
+		var kept []keeper
+		var phones []*wxphone.PhoneInfo
+		for i := range 20 {
+			text := strings.Replace(legacyPayload(fmt.Sprint(13800000000+i), fmt.Sprint(13800000000+i), "86"), "{", `{"note":"`+note+`",`, 1)
+			data := encode64(encryptBlocks(t, padPKCS7([]byte(text))))
+			var v keeper
+			require.NoError(t, wxphone.DecryptData(legacyAppID, key, data, iv, &v))
+			kept = append(kept, v)
+			phone, err := wxphone.DecryptPhoneNumber(legacyAppID, key, data, iv)
+			require.NoError(t, err)
+			phones = append(phones, phone)
+		}
+		for i := range kept {
+			require.Contains(t, string(kept[i].kept), fmt.Sprint(13800000000+i))
+			require.Equal(t, fmt.Sprint(13800000000+i), phones[i].PhoneNumber)
+		}
+	}
+}
+
+func TestKeyAndPlaintextAreWipedAfterUse(t *testing.T) {
+	t.Parallel()
+	// What is longer than usual has memory of its own, which no other test uses.
+	text := strings.Replace(legacyPayload("13800000000", "13800000000", "86"), "{", `{"note":"`+strings.Repeat("x", 4000)+`",`, 1)
+	data := encode64(encryptBlocks(t, padPKCS7([]byte(text))))
+	during, after := wxphone.MemoryOfDecryption(wxphone.SessionKey(encode64(legacyKey)), data, encode64(legacyIV))
+	require.Contains(t, string(during), "13800000000")
+	require.True(t, bytes.Contains(during, legacyKey))
+	require.Empty(t, bytes.Trim(after, "\x00"))
+}
+
+// A decryption that did not give its memory back would need as much again, two
+// kilobytes, for the next one.
+func TestMemoryOfADecryptionIsUsedAgain(t *testing.T) {
+	if underRace {
+		t.Skip("a sync.Pool forgets at random under the race detector")
+	}
+	v := readLegacyVectors(t, "testdata/vectors.json")[0]
+	client, err := wxphone.New(legacyAppID, someSecret)
+	require.NoError(t, err)
+	tooShort := v.EncryptedData[:24]
+	for name, call := range map[string]func() error{
+		"a number": func() error {
+			_, err := wxphone.DecryptPhoneNumber(legacyAppID, v.SessionKey, v.EncryptedData, v.IV)
+			return err
+		},
+		"data": func() error {
+			return wxphone.DecryptData(legacyAppID, v.SessionKey, v.EncryptedData, v.IV, new(struct{}))
+		},
+		"a refused number": func() error {
+			_, err := wxphone.DecryptPhoneNumber("another", v.SessionKey, v.EncryptedData, v.IV)
+			return err
+		},
+		"refused data": func() error {
+			return wxphone.DecryptData("another", v.SessionKey, v.EncryptedData, v.IV, new(struct{}))
+		},
+		"a number that is not sent": func() error {
+			_, err := client.VerifyPhoneNumber(context.Background(), v.SessionKey, tooShort, v.IV)
+			return err
+		},
+	} {
+		const calls = 1000
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range calls {
+			_ = call()
+		}
+		runtime.ReadMemStats(&after)
+		require.Less(t, (after.TotalAlloc-before.TotalAlloc)/calls, uint64(2000), name)
+	}
 }
 
 // withFirstBlock returns the iv under which the first block of plaintext, which

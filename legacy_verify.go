@@ -110,7 +110,10 @@ func (c *Client) VerifyPhoneNumber(ctx context.Context, key SessionKey, encrypte
 	if encryptedData == "" {
 		return nil, invalid("encryptedData", "is empty")
 	}
-	if _, _, _, ok := decodeSealed(key, encryptedData, iv, payload.ShortestPhone(c.appID)); !ok {
+	w := newWorkspace()
+	_, _, ok := w.decode(key, encryptedData, iv, payload.ShortestPhone(c.appID))
+	w.release()
+	if !ok {
 		return nil, errDecrypt
 	}
 	check, err := c.CheckEncryptedData(ctx, encryptedData)
