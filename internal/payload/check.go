@@ -137,7 +137,7 @@ func (c *checker) utf8() {
 	second34 := second4 | next(h[0xE], &carry[1])
 	third4 := next(second4, &carry[2])
 	expected := next(two, &carry[3]) | second34 | next(second34, &carry[4]) | next(third4, &carry[5])
-	c.bad |= never | expected ^ continuation
+	c.bad |= never | (expected ^ continuation)
 	// Longer than needed, a surrogate, and beyond the last character.
 	c.bad |= next(c.is(0xE0), &carry[6]) & (h[0x8] | h[0x9])
 	c.bad |= next(c.is(0xED), &carry[7]) & (h[0xA] | h[0xB])
@@ -174,7 +174,7 @@ func (c *checker) strings(t *text) {
 	following := later(highHalf, 3, &carry[5])
 	bad |= following &^ escape
 	following = next(following, &carry[6])
-	bad |= following&^unicode | later(following, 2, &carry[7]) ^ lowHalf
+	bad |= following&^unicode | (later(following, 2, &carry[7]) ^ lowHalf)
 	c.bad |= bad
 }
 
