@@ -123,3 +123,19 @@ func digitsOf(s string) string {
 		return r
 	}, s)
 }
+
+// FuzzCheck checks that bit by bit and token by token the same is taken.
+func FuzzCheck(f *testing.F) {
+	for _, text := range corpus {
+		f.Add([]byte(text))
+	}
+	for _, piece := range seams {
+		f.Add([]byte(with(piece)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		phone, data := modelOf(b, testAppID)
+		if IsPhone(b, testAppID) != phone || IsData(b, testAppID) != data {
+			t.Fatalf("got %d, %d, the model says %d, %d", IsPhone(b, testAppID), IsData(b, testAppID), phone, data)
+		}
+	})
+}
