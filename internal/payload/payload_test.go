@@ -42,7 +42,8 @@ func TestPhonePayload(t *testing.T) {
 		"appid at the top":         with(`"appid":1,"APPID":2,"timestamp":"x"`),
 		"number in the watermark":  strings.Replace(whole, appID, appID+`,"phoneNumber":1,"watermark":{}`, 1),
 		"nested":                   with(`"a":[[{"b":[1,"x",{}]},[]],0,-1,1e9,0.0]`),
-		"deep":                     with(`"a":` + strings.Repeat(`[`, 30) + strings.Repeat(`]`, 30)),
+		"deep":                     with(`"a":` + strings.Repeat(`[`, 32) + strings.Repeat(`]`, 32)),
+		"deep in objects":          with(`"a":` + strings.Repeat(`{"a":`, 32) + `1` + strings.Repeat(`}`, 32)),
 		"UTF-8":                    with(`"名":"Ωя中😀` + "\u007f\u2028\ufffd" + `"`),
 		"escaped surrogates":       with(`"a":"\uD83D\uDE00\uFFFD\u0000"`),
 	} {
@@ -137,6 +138,8 @@ func TestNotStrictJSON(t *testing.T) {
 		"appid missing":           strings.Replace(whole, `,`+appID, ``, 1),
 		"appid twice":             strings.Replace(whole, appID, appID+`,`+appID, 1),
 		"appid in capitals":       strings.Replace(whole, appID, appID+`,"appID":"x"`, 1),
+		"appid with a capital":    strings.Replace(whole, appID, appID+`,"Appid":"x"`, 1),
+		"appid but for its a":     strings.Replace(whole, appID, appID+`,"aPPID":"x"`, 1),
 		"appid a number":          strings.Replace(whole, appID, `"appid":1`, 1),
 		"appid null":              strings.Replace(whole, appID, `"appid":null`, 1),
 		"appid with an escape":    strings.Replace(whole, `:"wx01`, `:"\u0077x01`, 1),
@@ -204,6 +207,19 @@ func TestEveryCutIsRefused(t *testing.T) {
 	for n := range len(text) {
 		_, ok := ReadPhone([]byte(text[:n]))
 		require.False(t, ok, "%q", text[:n])
+	}
+}
+
+// The usual order is read without looking at the keys one by one.
+func TestPieceLeftOutIsDecidedAsByEncodingJSON(t *testing.T) {
+	t.Parallel()
+	for from := range len(whole) {
+		for to := from; to <= len(whole); to++ {
+			b := []byte(whole[:from] + whole[to:])
+			wantPhone, wantData := reference(b)
+			phone, data := reads(b)
+			require.Equal(t, []bool{wantPhone, wantData}, []bool{phone, data}, "%q", b)
+		}
 	}
 }
 
