@@ -14,12 +14,12 @@ func ShortestData(appID string) int { return len(`{"watermark":{"appid":""}}`) +
 // not tell what it was for.
 //
 // Whatever [ReadPhone] takes for appID is one. ReadPhone still refuses some that
-// are: those that have a known key twice or in another spelling, a timestamp
-// that is none, numbers that disagree, a number or word that is not whole, a
-// comma too many, something behind the object, or anything wrong three levels
-// deep. Random bytes make none of these. Whoever can make one can also make one
-// that is read, with other bytes in that place, so that being refused late tells
-// nothing which a success would not tell.
+// are: those that have a known key in another spelling, or one but appid twice,
+// a timestamp that is none, numbers that disagree, a number or word that is not
+// whole, a comma too many, something behind the object, or anything wrong three
+// levels deep. Random bytes make none of these. Whoever can make one can also
+// make one that is read, with other bytes in that place, so that being refused
+// late tells nothing which a success would not tell.
 func IsPhone(b []byte, appID string) int {
 	var c checker
 	c.check(b)
@@ -78,8 +78,8 @@ type text struct {
 	spelled                        names
 }
 
-// names are, for each known key, the bytes behind a quote and the letters of
-// that key.
+// names marks, for each known key, the byte that follows a quote and the letters
+// of that key.
 type names struct {
 	watermark, appID, timestamp               uint64
 	phoneNumber, purePhoneNumber, countryCode uint64
@@ -287,6 +287,7 @@ func (c *checker) fields(t *text) {
 	in := t.keyEnd & t.level2 & through(watermark&t.object, deeper, &carry[3][0])
 
 	appid := in & spelled.appID
+	c.bad |= appid&(appid-1) | appid&-any1(c.seenAppID) // two would make one name
 	c.seenAppID |= appid
 	appid = c.values(t, appid, &carry[1])
 	c.name.push(through(appid, t.inside, &carry[3][1])&t.inside&^t.opening, &c.planes)

@@ -17,7 +17,7 @@ import (
 type model struct {
 	depth       int
 	inObject    bool // on the second level, not in an array
-	inWatermark bool // or in what stands in its place
+	inWatermark bool // and that is the watermark
 	last        lastToken
 	key         string // the last one
 	keyDepth    int
@@ -170,7 +170,7 @@ func (m *model) known() string {
 	case m.last != aColon:
 	case m.keyDepth == 1 && m.depth == 1 && slices.Contains([]string{"watermark", "phoneNumber", "purePhoneNumber", "countryCode"}, m.key):
 		return m.key
-	case m.keyDepth == 2 && m.depth == 2 && m.inObject && m.inWatermark && (m.key == "appid" || m.key == "timestamp"):
+	case m.keyDepth == 2 && m.depth == 2 && m.inWatermark && (m.key == "appid" || m.key == "timestamp"):
 		return m.key
 	}
 	return ""
@@ -192,10 +192,10 @@ func (m *model) value(s string) bool {
 	case "watermark":
 		return false
 	case "appid":
-		if s[0] != '"' {
+		if s[0] != '"' || m.name != nil {
 			return false
 		}
-		m.name = append(m.name, s[1:len(s)-1]...)
+		m.name = []byte(s[1 : len(s)-1])
 	case "phoneNumber", "purePhoneNumber", "countryCode", "timestamp":
 		if s[0] != '"' {
 			return strings.Trim(s, "0123456789") == ""
@@ -290,7 +290,7 @@ func TestCheckIsAsTheModel(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewSource(3))
 	var took [2]int
-	for i := 0; i < rounds(400_000); i++ {
+	for i := 0; i < rounds(100_000); i++ {
 		b := patched(rng)
 		if i%2 == 0 {
 			b = altered(rng)
@@ -299,8 +299,8 @@ func TestCheckIsAsTheModel(t *testing.T) {
 		require.Equal(t, []int{phone, data}, []int{IsPhone(b, testAppID), IsData(b, testAppID)}, "%q", b)
 		took[phone|data]++
 	}
-	require.Greater(t, took[0], rounds(400_000)/5)
-	require.Greater(t, took[1], rounds(400_000)/5)
+	require.Greater(t, took[0], rounds(100_000)/5)
+	require.Greater(t, took[1], rounds(100_000)/5)
 }
 
 func TestNearMissesAreRefusedBeforeTheyAreRead(t *testing.T) {
@@ -313,6 +313,8 @@ func TestNearMissesAreRefusedBeforeTheyAreRead(t *testing.T) {
 		"never closed":                  whole[:len(whole)-1],
 		"appid behind the watermark":    elsewhere,
 		"appid before the watermark":    strings.NewReplacer(`"watermark":{},"x"`, `"x"`, `}}`, `},"watermark":{}}`).Replace(elsewhere),
+		"appid in two pieces":           strings.Replace(whole, `"appid":"wx0123456789`, `"appid":"wx0123456789","appid":"`, 1),
+		"appid in two distant pieces":   strings.Replace(whole, `"appid":"wx0123456789`, `"appid":"wx0123456789","a":"`+strings.Repeat("x", 64)+`","appid":"`, 1),
 		"appid deeper":                  strings.NewReplacer(`"watermark":{`, `"watermark":{"a":{`, `}}`, `}}}`).Replace(whole),
 		"beyond Unicode":                with("\"a\":\"\xf5\x80\x80\x80\""),
 		"beyond Unicode by a bit":       with("\"a\":\"\xf4\x90\x80\x80\""),
