@@ -358,7 +358,7 @@ func TestThousandClientsShareTheirConnections(t *testing.T) {
 				}()
 			}
 			group.Wait()
-			assert.LessOrEqual(t, connections.Load(), int32(1250), "all at once")
+			assert.LessOrEqual(t, connections.Load(), int32(1500), "all at once, where each on its own makes 2,000")
 			t.Logf("all at once: %d connections", connections.Load())
 		})
 	}
