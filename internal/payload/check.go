@@ -242,9 +242,9 @@ func (c *checker) depths(open, closed uint64) (_, _, _, _, _, _, _, _ uint64) {
 
 // onesInBytes returns how many bits are set in each byte of x.
 func onesInBytes(x uint64) uint64 {
-	x -= x >> 1 & 0x5555555555555555
-	x = x&0x3333333333333333 + x>>2&0x3333333333333333
-	return (x + x>>4) & 0x0F0F0F0F0F0F0F0F
+	x -= x >> 1 & lower1
+	x = x&lower2 + x>>2&lower2
+	return (x + x>>4) & lower4
 }
 
 // order checks that each token may stand behind the one before it. In an

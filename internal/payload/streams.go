@@ -38,68 +38,54 @@ func planesOf(block *[64]byte) (_, _, _, _, _, _, _, _ uint64) {
 	x6 := binary.LittleEndian.Uint64(block[48:])
 	x7 := binary.LittleEndian.Uint64(block[56:])
 	// Exchange which word a byte is in and where it is in that word.
-	x0, x4 = swap32(x0, x4)
-	x1, x5 = swap32(x1, x5)
-	x2, x6 = swap32(x2, x6)
-	x3, x7 = swap32(x3, x7)
-	x0, x2 = swap16(x0, x2)
-	x1, x3 = swap16(x1, x3)
-	x4, x6 = swap16(x4, x6)
-	x5, x7 = swap16(x5, x7)
-	x0, x1 = swap8(x0, x1)
-	x2, x3 = swap8(x2, x3)
-	x4, x5 = swap8(x4, x5)
-	x6, x7 = swap8(x6, x7)
+	x0, x4 = swap(x0, x4, 32, lower32)
+	x1, x5 = swap(x1, x5, 32, lower32)
+	x2, x6 = swap(x2, x6, 32, lower32)
+	x3, x7 = swap(x3, x7, 32, lower32)
+	x0, x2 = swap(x0, x2, 16, lower16)
+	x1, x3 = swap(x1, x3, 16, lower16)
+	x4, x6 = swap(x4, x6, 16, lower16)
+	x5, x7 = swap(x5, x7, 16, lower16)
+	x0, x1 = swap(x0, x1, 8, lower8)
+	x2, x3 = swap(x2, x3, 8, lower8)
+	x4, x5 = swap(x4, x5, 8, lower8)
+	x6, x7 = swap(x6, x7, 8, lower8)
 	return transposeBits(x0, x1, x2, x3, x4, x5, x6, x7)
 }
 
 // transposeBits exchanges, in each of the eight bytes, which word a bit is in
 // and where it is in its byte.
 func transposeBits(x0, x1, x2, x3, x4, x5, x6, x7 uint64) (_, _, _, _, _, _, _, _ uint64) {
-	x0, x4 = swap4(x0, x4)
-	x1, x5 = swap4(x1, x5)
-	x2, x6 = swap4(x2, x6)
-	x3, x7 = swap4(x3, x7)
-	x0, x2 = swap2(x0, x2)
-	x1, x3 = swap2(x1, x3)
-	x4, x6 = swap2(x4, x6)
-	x5, x7 = swap2(x5, x7)
-	x0, x1 = swap1(x0, x1)
-	x2, x3 = swap1(x2, x3)
-	x4, x5 = swap1(x4, x5)
-	x6, x7 = swap1(x6, x7)
+	x0, x4 = swap(x0, x4, 4, lower4)
+	x1, x5 = swap(x1, x5, 4, lower4)
+	x2, x6 = swap(x2, x6, 4, lower4)
+	x3, x7 = swap(x3, x7, 4, lower4)
+	x0, x2 = swap(x0, x2, 2, lower2)
+	x1, x3 = swap(x1, x3, 2, lower2)
+	x4, x6 = swap(x4, x6, 2, lower2)
+	x5, x7 = swap(x5, x7, 2, lower2)
+	x0, x1 = swap(x0, x1, 1, lower1)
+	x2, x3 = swap(x2, x3, 1, lower1)
+	x4, x5 = swap(x4, x5, 1, lower1)
+	x6, x7 = swap(x6, x7, 1, lower1)
 	return x0, x1, x2, x3, x4, x5, x6, x7
 }
 
-// swap32 exchanges the upper half of a with the lower half of b. Those that
-// follow do the same with smaller pieces, within each piece of twice the size.
-func swap32(a, b uint64) (uint64, uint64) {
-	return a&0x00000000FFFFFFFF | b<<32, a>>32 | b&^0x00000000FFFFFFFF
-}
+// Each marks the lower half of every 2, 4, 8, 16, 32 or 64 bits.
+const (
+	lower1  = 0x5555555555555555
+	lower2  = 0x3333333333333333
+	lower4  = 0x0F0F0F0F0F0F0F0F
+	lower8  = 0x00FF00FF00FF00FF
+	lower16 = 0x0000FFFF0000FFFF
+	lower32 = 0x00000000FFFFFFFF
+)
 
-func swap16(a, b uint64) (uint64, uint64) {
-	t := (a>>16 ^ b) & 0x0000FFFF0000FFFF
-	return a ^ t<<16, b ^ t
-}
-
-func swap8(a, b uint64) (uint64, uint64) {
-	t := (a>>8 ^ b) & 0x00FF00FF00FF00FF
-	return a ^ t<<8, b ^ t
-}
-
-func swap4(a, b uint64) (uint64, uint64) {
-	t := (a>>4 ^ b) & 0x0F0F0F0F0F0F0F0F
-	return a ^ t<<4, b ^ t
-}
-
-func swap2(a, b uint64) (uint64, uint64) {
-	t := (a>>2 ^ b) & 0x3333333333333333
-	return a ^ t<<2, b ^ t
-}
-
-func swap1(a, b uint64) (uint64, uint64) {
-	t := (a>>1 ^ b) & 0x5555555555555555
-	return a ^ t<<1, b ^ t
+// swap exchanges, in every 2n bits, the upper n of a with the lower n of b, which
+// lower marks.
+func swap(a, b uint64, n uint, lower uint64) (uint64, uint64) {
+	t := (a>>n ^ b) & lower
+	return a ^ t<<n, b ^ t
 }
 
 // nibbles sets into[n] to where the four given bits are those of n.
@@ -164,7 +150,7 @@ func within(marks uint64, state *uint64) uint64 {
 
 // everySecond returns the first, third and so on of each run of ones.
 func everySecond(runs uint64) uint64 {
-	const even = 0x5555555555555555
+	const even = lower1
 	// Adding its first bit to a run clears all of it.
 	fromEven := runs &^ (runs + runs&^(runs<<1)&even)
 	return fromEven&even | runs&^(fromEven|even)
