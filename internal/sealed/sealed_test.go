@@ -69,6 +69,16 @@ func TestSealedValueIsOpenedByWhoHasTheCode(t *testing.T) {
 	assert.Equal(t, "13800000000", string(plaintext))
 }
 
+// Processes of an older version share the store while a newer one is rolled out.
+func TestNameAndFormatAreThoseOfOlderVersions(t *testing.T) {
+	t.Parallel()
+	box := NewBox(appID, "o1", code)
+	assert.Equal(t, "wxphone:duplicate:wx0123456789abcdef:5e8dc3d1a2e863ec897133447c2c1eb4ef17d5541da8fdc3ec8641ecc66a8412", box.Name)
+	plaintext, ok := box.Open(unhex(t, "0118b9aa522b66e4103e3e5c49c914efc84d967d01752ebbd5a4c721c951a8fbc076b1b6ab7f18be"))
+	require.True(t, ok)
+	assert.Equal(t, "13800000000", string(plaintext))
+}
+
 func TestSealedValueAndItsNameTellNothing(t *testing.T) {
 	t.Parallel()
 	box := NewBox(appID, "o1", code)
