@@ -53,6 +53,21 @@ func TestText(t *testing.T) {
 	}
 }
 
+func TestSecretsOfEightBytesAreHidden(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, redact.Mark+" one-two", redact.Text("one-twos one-two", []string{"one-twos", "one-two"}))
+}
+
+func TestOpaqueWordsOfASessionKeysLengthAreMasked(t *testing.T) {
+	t.Parallel()
+	sessionKey := "aAzZ09x-QmLvRwYhNpCd_/=="
+	assert.Equal(t, redact.Mark+" "+sessionKey[1:], redact.Text(sessionKey+" "+sessionKey[1:], nil))
+	letters := strings.Repeat("unauthorized", 2)
+	assert.Equal(t, letters, redact.Text(letters, nil), "without a digit it is a word")
+	rid := "6b08539a-1f2e3d4c-5b6a7988"
+	assert.Equal(t, rid, redact.Text(rid, nil))
+}
+
 func TestNumbersAreMaskedHoweverTheyAreWritten(t *testing.T) {
 	t.Parallel()
 	for _, number := range []string{
