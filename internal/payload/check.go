@@ -66,7 +66,7 @@ type checker struct {
 // text is what the grammar is made of, for one block.
 type text struct {
 	space, digit                   uint64 // digits also within strings
-	quotes, opening, closing       uint64 // those that are not escaped
+	opening, closing               uint64 // quotes
 	inside                         uint64 // strings, from their opening quote on
 	object, array                  uint64 // { and [
 	objectEnd, arrayEnd            uint64 // } and ]
@@ -78,8 +78,8 @@ type text struct {
 	spelled                        names
 }
 
-// names marks, for each known key, the byte that follows a quote and the letters
-// of that key.
+// names marks, for each known key, the byte behind an opening quote and the
+// letters of that key.
 type names struct {
 	watermark, appID, timestamp               uint64
 	phoneNumber, purePhoneNumber, countryCode uint64
@@ -155,7 +155,7 @@ func (c *checker) strings(t *text) {
 
 	quotes := c.is('"') &^ escaped
 	t.inside = within(quotes, &c.inString)
-	t.quotes, t.opening, t.closing = quotes, quotes&t.inside, quotes&^t.inside
+	t.opening, t.closing = quotes&t.inside, quotes&^t.inside
 
 	unicode := escaped & c.is('u')
 	known := c.is('"') | backslash | c.is('/') | c.is('b') | c.is('f') | c.is('n') | c.is('r') | c.is('t') | unicode
@@ -181,11 +181,11 @@ func (c *checker) strings(t *text) {
 // names finds the names of the known keys, wherever they stand.
 func (c *checker) names(t *text) {
 	s := &t.spelled
-	s.watermark = c.spelledWatermark(t.quotes)
-	s.appID = c.spelledAppID(t.quotes)
-	s.timestamp = c.spelledTimestamp(t.quotes)
-	s.phoneNumber, s.purePhoneNumber = c.spelledPhoneNumbers(t.quotes)
-	s.countryCode = c.spelledCountryCode(t.quotes)
+	s.watermark = c.spelledWatermark(t.opening)
+	s.appID = c.spelledAppID(t.opening)
+	s.timestamp = c.spelledTimestamp(t.opening)
+	s.phoneNumber, s.purePhoneNumber = c.spelledPhoneNumbers(t.opening)
+	s.countryCode = c.spelledCountryCode(t.opening)
 }
 
 // tokens finds what is outside strings.
@@ -274,9 +274,7 @@ func (c *checker) order(t *text) {
 	c.bad |= bad
 }
 
-// fields checks the known keys and their values. Where a key ends and its name
-// has just been spelled, the quote before that name is the key's opening one,
-// for there is no other in between.
+// fields checks the known keys and their values.
 func (c *checker) fields(t *text) {
 	carry, spelled := &c.ofFields, &t.spelled
 	top := t.keyEnd & t.level1
@@ -317,7 +315,7 @@ func (c *checker) notNumbers(t *text, start uint64) uint64 {
 	return start&^(t.opening|t.scalarStart) | (marks|digit)&^(t.digit|others)
 }
 
-// Each of these moves marks from a quote to behind the letters that follow. A
+// Each of these moves marks from opening quotes to behind the letters of a key. A
 // loop over the letters would take twice as long.
 
 func (c *checker) spelledWatermark(m uint64) uint64 {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -77,11 +76,11 @@ func (m *model) read(text string) bool {
 		case strings.IndexByte(" \t\r\n", c) >= 0:
 			text = text[1:]
 		case c == '"':
-			n := stringLen(text)
-			if n == 0 || !m.str(text[:n]) {
+			r := reader{buf: []byte(text)} // takes the same strings
+			if _, _, ok := r.str(); !ok || !m.str(text[:r.pos]) {
 				return false
 			}
-			text = text[n:]
+			text = text[r.pos:]
 		case strings.IndexByte("{}[]:,", c) >= 0:
 			if !m.sign(c) {
 				return false
@@ -99,49 +98,6 @@ func (m *model) read(text string) bool {
 	return m.started && m.depth == 0
 }
 
-// stringLen returns the length of the string that text starts with, or 0.
-func stringLen(text string) int {
-	for i := 1; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '"':
-			return i + 1
-		case c < ' ':
-			return 0
-		case c == '\\':
-			n := escapeLen(text[i:])
-			if n == 0 {
-				return 0
-			}
-			i += n - 1
-		}
-	}
-	return 0
-}
-
-func escapeLen(text string) int {
-	if len(text) < 2 || strings.IndexByte(`"\/bfnrtu`, text[1]) < 0 {
-		return 0
-	}
-	if text[1] != 'u' {
-		return 2
-	}
-	first, ok := hex4([]byte(text[2:]))
-	if !ok {
-		return 0
-	}
-	if !utf16.IsSurrogate(first) {
-		return 6
-	}
-	if len(text) < 12 || text[6:8] != `\u` {
-		return 0
-	}
-	second, ok := hex4([]byte(text[8:]))
-	if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
-		return 0
-	}
-	return 12
-}
-
 // str takes a string, quotes included.
 func (m *model) str(s string) bool {
 	if m.depth == 0 {
@@ -153,7 +109,7 @@ func (m *model) str(s string) bool {
 		if m.depth > 2 {
 			m.last = aKeyOrValue
 		}
-		m.key, m.keyDepth = strings.Trim(s, `"`), m.depth
+		m.key, m.keyDepth = s[1:len(s)-1], m.depth
 		m.note()
 		return true
 	case m.last.beforeValue():
