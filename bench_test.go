@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -23,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
-	"github.com/wxphone/wxphone/internal/transport"
+	"github.com/wxphone/wxphone/internal/tlstest"
 )
 
 // inMemory answers every request at once, so that only the client's own work
@@ -162,7 +160,7 @@ var sink time.Time
 // that takes 20 ms, on the default transport.
 func BenchmarkConcurrentCallers(b *testing.B) {
 	const callers, latency = 256, 20 * time.Millisecond
-	server, httpClient, connections := tlsServer(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server, httpClient, connections := tlstest.NewServer(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(latency)
 		_, _ = w.Write([]byte(success))
 	}))
@@ -327,7 +325,7 @@ func listen(t *testing.T, delay time.Duration) (baseURL string, connections *ato
 		time.Sleep(delay)
 		_, _ = io.WriteString(w, anyApp(r.URL.Path))
 	}))
-	connections = countConnections(server)
+	connections = tlstest.CountConnections(server)
 	server.Start()
 	t.Cleanup(server.Close)
 	return server.URL, connections
@@ -413,7 +411,7 @@ func (c *crowd) p99() float64 {
 // has no connection yet.
 func (c *crowd) meet(b *testing.B, unlimited bool, callers, callsEach int, latency time.Duration) {
 	b.Helper()
-	server, httpClient, connections := tlsServer(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server, httpClient, connections := tlstest.NewServer(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(latency)
 		_, _ = w.Write([]byte(success))
 	}))
@@ -450,32 +448,4 @@ func (c *crowd) meet(b *testing.B, unlimited bool, callers, callsEach int, laten
 	c.callers += callers
 	c.connections += int(connections.Load())
 	c.calls = append(c.calls, calls...)
-}
-
-// countConnections counts the connections to a server that was not started yet.
-func countConnections(server *httptest.Server) *atomic.Int32 {
-	connections := new(atomic.Int32)
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			connections.Add(1)
-		}
-	}
-	return connections
-}
-
-// tlsServer serves handler over loopback TLS and counts the connections. The
-// returned client is the default one, but for trusting the server.
-func tlsServer(tb testing.TB, handler http.Handler) (server *httptest.Server, client *http.Client, connections *atomic.Int32) {
-	tb.Helper()
-	server = httptest.NewUnstartedServer(handler)
-	connections = countConnections(server)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // connections closed in mid-handshake
-	server.StartTLS()
-	tb.Cleanup(server.Close)
-	own := *transport.DefaultClient().HTTP()
-	pool := own.Transport.(*http.Transport).Clone()
-	pool.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	tb.Cleanup(pool.CloseIdleConnections)
-	own.Transport = pool
-	return server, &own, connections
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/tlstest"
 	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
@@ -26,7 +27,7 @@ func TestConcurrentCallersKeepTheirConnections(t *testing.T) {
 	const callers, callsEach = 256, 5
 	fake := wxphonetest.NewServer(t)
 	fake.SetLatency(phoneAPI, 5*time.Millisecond)
-	server, httpClient, connections := tlsServer(t, fake)
+	server, httpClient, connections := tlstest.NewServer(t, fake)
 	client := fake.NewClient(wxphone.WithHTTPClient(httpClient), wxphone.WithBaseURL(server.URL))
 	var group sync.WaitGroup
 	for range callers {
@@ -46,7 +47,7 @@ func TestConcurrentCallersKeepTheirConnections(t *testing.T) {
 func TestTLSIsVerifiedAndNotOlderThan12(t *testing.T) {
 	t.Parallel()
 	fake := wxphonetest.NewServer(t)
-	server, httpClient, _ := tlsServer(t, fake)
+	server, httpClient, _ := tlstest.NewServer(t, fake)
 
 	stranger := transport.DefaultClient().HTTP() // does not know the test server's authority
 	client := fake.NewClient(wxphone.WithHTTPClient(stranger), wxphone.WithBaseURL(server.URL))
@@ -89,7 +90,7 @@ func TestDefaultTransportBoundsEveryStep(t *testing.T) {
 func TestDefaultTransportAsksForNoCompression(t *testing.T) {
 	t.Parallel()
 	var asked []string
-	server, httpClient, _ := tlsServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server, httpClient, _ := tlstest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = r.Header.Values("Accept-Encoding")
 		_, _ = io.WriteString(w, success)
 	}))

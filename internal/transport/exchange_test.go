@@ -22,12 +22,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/tlstest"
 )
 
 func TestBodyIsSentWithItsLengthAsPlainUTF8JSON(t *testing.T) {
 	t.Parallel()
 	var length, contentType, body string
-	server, httpClient, _ := tlsServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server, httpClient, _ := tlstest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		length, contentType = r.Header.Get("Content-Length"), r.Header.Get("Content-Type")
 		if length == "" {
 			length = strconv.FormatInt(r.ContentLength, 10)
@@ -52,7 +53,7 @@ func TestBodyIsSentWithItsLengthAsPlainUTF8JSON(t *testing.T) {
 func TestTokenAndPathSurviveTheURL(t *testing.T) {
 	t.Parallel()
 	var path, token string
-	server, httpClient, _ := tlsServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server, httpClient, _ := tlstest.NewServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path, token = r.URL.Path, r.URL.Query().Get("access_token")
 		_, _ = w.Write([]byte(`{"errcode":0,"phone_info":{"phoneNumber":"13800000000"}}`))
 	}))

@@ -4,21 +4,17 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httptrace"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
-	"github.com/wxphone/wxphone/internal/transport"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
@@ -65,34 +61,6 @@ func sendingThrough(tb testing.TB, transport http.RoundTripper, opts ...wxphone.
 	}, opts...)...)
 	require.NoError(tb, err)
 	return client
-}
-
-// countConnections counts the connections to a server that was not started yet.
-func countConnections(server *httptest.Server) *atomic.Int32 {
-	connections := new(atomic.Int32)
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			connections.Add(1)
-		}
-	}
-	return connections
-}
-
-// tlsServer serves handler over loopback TLS and counts the connections. The
-// returned client is the default one, but for trusting the server.
-func tlsServer(tb testing.TB, handler http.Handler) (server *httptest.Server, client *http.Client, connections *atomic.Int32) {
-	tb.Helper()
-	server = httptest.NewUnstartedServer(handler)
-	connections = countConnections(server)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // connections closed in mid-handshake
-	server.StartTLS()
-	tb.Cleanup(server.Close)
-	own := *transport.DefaultClient().HTTP()
-	pool := own.Transport.(*http.Transport).Clone()
-	pool.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
-	tb.Cleanup(pool.CloseIdleConnections)
-	own.Transport = pool
-	return server, &own, connections
 }
 
 // written plays a transport that sends a request so many times, as the hooks of
