@@ -5,14 +5,12 @@ import (
 	"errors"
 	"flag"
 
+	"github.com/wxphone/wxphone"
 	"github.com/wxphone/wxphone/cmd/wxphone/internal/doctor"
 )
 
 // doctor leaves its flags to the package, which also says what they mean.
 func (p *program) doctor(ctx context.Context, _ *flag.FlagSet, args []string) error {
-	if err := p.checkBaseURL(); err != nil {
-		return err
-	}
 	secret := p.env(envSecret)
 	if p.env(envSecretFile) != "" {
 		var err error
@@ -31,6 +29,8 @@ func (p *program) doctor(ctx context.Context, _ *flag.FlagSet, args []string) er
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return nil
+	case errors.Is(err, wxphone.ErrInvalidArgument) && p.checkBaseURL() != nil:
+		return p.checkBaseURL()
 	case errors.As(err, &wrong):
 		return wrongUse("doctor: %v", wrong)
 	default:

@@ -20,13 +20,13 @@ func (p *program) fake(ctx context.Context, flags *flag.FlagSet, args []string) 
 	flags.DurationVar(&config.TokenLifetime, "token-lifetime", 2*time.Hour, "how long an access_token lives, a `duration` such as 10m")
 	flags.BoolVar(&config.APISecurity, "api-security", false, "have API security switched on; /_fake/info shows the keys")
 	flags.BoolVar(&config.CloudHosting, "cloud-hosting", false, "behave as inside WeChat cloud hosting: take calls without access_token")
-	if err := p.setFromEnvironment(flags); err != nil {
-		return err
-	}
+	wrong := p.setFromEnvironment(flags)
 	if _, err := p.parse(flags, args, 0); err != nil {
 		return helped(err)
 	}
 	switch {
+	case wrong != nil:
+		return wrong
 	case (config.AppID == "") != (config.Secret == ""):
 		return wrongUse("fake: -appid and -secret belong together")
 	case config.TokenLifetime < time.Second:
@@ -34,11 +34,7 @@ func (p *program) fake(ctx context.Context, flags *flag.FlagSet, args []string) 
 	}
 	// Requests are written one to a line, after what comes first.
 	requests := log.New(p.stdout, "", 0)
-	started := make(chan struct{})
-	config.Observe = func(e wxphonetest.Exchange) {
-		<-started
-		requests.Print(lineOf(e))
-	}
+	config.Observe = func(e wxphonetest.Exchange) { requests.Print(lineOf(e)) }
 	d, err := desk.New(config)
 	if err != nil {
 		return err
@@ -50,7 +46,6 @@ func (p *program) fake(ctx context.Context, flags *flag.FlagSet, args []string) 
 	url := "http://" + reachable(listener.Addr())
 	fmt.Fprintf(p.stdout, "%s=%s\n%s=%s\n%s=%s\n\nOpen %s%s to tap, to make requests fail and to watch them.\n\n",
 		envBaseURL, url, envAppID, d.AppID(), envSecret, d.Secret(), url, desk.Prefix)
-	close(started)
 	if !isLoopback(listener.Addr()) {
 		fmt.Fprintln(p.stderr, "wxphone: the fake takes requests from other machines too")
 	}

@@ -68,6 +68,15 @@ func TestHelpDescribesEveryCommand(t *testing.T) {
 	}
 }
 
+func TestHelpNeedsNoRightSettings(t *testing.T) {
+	t.Parallel()
+	wrong := map[string]string{"WXPHONE_BASE_URL": "127.0.0.1:1", "WXPHONE_FAKE_TOKEN_LIFETIME": "soon"}
+	for _, c := range commands {
+		got := wxphoneWith(t, wrong, "", "help", c.name)
+		assert.Zero(t, got.status, "%s: %s", c.name, got.stderr)
+	}
+}
+
 // TestNoFlagTakesARealSecret looks through the flags of all commands.
 func TestNoFlagTakesARealSecret(t *testing.T) {
 	t.Parallel()
