@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/leaktest"
 	"github.com/wxphone/wxphone/wxphonetest"
 )
 
@@ -183,22 +183,14 @@ func assertPrintsWithout[T any](t *testing.T, v T, secrets ...string) {
 	}
 }
 
-// assertTellsNone asserts that text holds no secret in any spelling that fmt or
-// a URL would give it.
+// assertTellsNone asserts that text holds no secret in any spelling.
 func assertTellsNone(t *testing.T, text string, secrets []string, format string, args ...any) bool {
 	t.Helper()
-	for _, secret := range secrets {
-		for _, form := range []string{
-			secret, url.QueryEscape(secret), url.PathEscape(secret),
-			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("% x", secret),
-		} {
-			if strings.Contains(text, form) {
-				t.Errorf("%s tells %q: %.300q", fmt.Sprintf(format, args...), form, text)
-				return false
-			}
-		}
+	form := leaktest.Tells(text, secrets...)
+	if form != "" {
+		t.Errorf("%s tells %q: %.300q", fmt.Sprintf(format, args...), form, text)
 	}
-	return true
+	return form == ""
 }
 
 // allSecrets is what no text of the package may hold.

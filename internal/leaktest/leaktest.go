@@ -265,7 +265,7 @@ func Tells(text string, secrets ...string) string {
 		}
 		for _, form := range []string{
 			secret, url.QueryEscape(secret), strings.ToLower(url.QueryEscape(secret)), url.PathEscape(secret),
-			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]"),
+			fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), fmt.Sprintf("% x", secret), strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]"),
 		} {
 			if strings.Contains(plain, form) {
 				return form
