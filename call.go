@@ -154,7 +154,7 @@ func (a *api) callWithoutToken(ctx context.Context, req *transport.Request) (wir
 }
 
 // setRetries applies [WithMaxRetries], which is about calls. Many calls wait for
-// a request of a token, so it is retried even without.
+// a request of a token, so it is retried even if that is 0.
 func (a *api) setRetries(req *transport.Request) {
 	req.Retries = a.maxRetries
 	if req.Urgent {

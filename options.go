@@ -236,7 +236,8 @@ func WithoutAccessToken() Option {
 
 // WithMaxRetries sets how many times a call is retried after errcode -1 or a
 // lost answer. The default is 2; 0 disables retries. A call whose access_token
-// was rejected is repeated with another token even if n is 0.
+// was rejected is repeated with another token even if n is 0, and requests of
+// tokens keep their own retries.
 func WithMaxRetries(n int) Option {
 	return func(o *options) error {
 		if n < 0 {

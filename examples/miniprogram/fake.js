@@ -3,8 +3,10 @@
 //
 //   go run github.com/wxphone/wxphone/cmd/wxphone@latest fake
 //
-// app.js has the switch. It is heeded in the developer tools only, so that a
-// release cannot ask for it. wx is an argument, as in phone.js.
+// app.js has the switch. It is heeded in a development version only, so that
+// a release cannot ask for it. wx is an argument, as in phone.js.
+
+const { readCode } = require('./phone.js')
 
 // The user who taps.
 const USER = { openid: 'openid-of-alice' }
@@ -12,7 +14,7 @@ const NUMBER = { phoneNumber: '13800000000', openid: USER.openid }
 
 // connect returns the wx to use, and what to do about a tap.
 function connect(wx, fakeURL) {
-  if (!fakeURL || !inDeveloperTools(wx)) {
+  if (!fakeURL || !isDevelopmentVersion(wx)) {
     return { wx, onCode: (detail, next) => next(detail), onEncryptedData: (detail, next) => next(detail) }
   }
 
@@ -34,7 +36,7 @@ function connect(wx, fakeURL) {
   // any other failure of the button is that of an account without permission.
   function instead(path) {
     return (detail, next) => {
-      if (/deny|denied|cancel/i.test(detail.errMsg || '')) {
+      if (readCode(detail).declined) {
         return Promise.resolve(next(detail))
       }
       return ask(path, NUMBER).then((given) => next(given || { errMsg: 'the fake does not answer' }))
@@ -50,7 +52,7 @@ function connect(wx, fakeURL) {
   }
 }
 
-function inDeveloperTools(wx) {
+function isDevelopmentVersion(wx) {
   return wx.getAccountInfoSync().miniProgram.envVersion === 'develop'
 }
 

@@ -204,7 +204,7 @@ func (x *exchange) lost(err error) *failure {
 }
 
 // shortestSilence is the shortest wait for an answer that counts against the
-// host. A shorter wait is due to the caller's deadline.
+// idle connections. A shorter wait is due to the caller's deadline.
 const shortestSilence = time.Second
 
 func isTimeout(err error) bool {

@@ -8,7 +8,7 @@ import (
 )
 
 // The fake listens where any page in the developer's browser can send requests
-// to. Two tricks are kept out. A page of another site may post to this address:
+// to. From what is not WeChat's, two tricks are kept out. A page of another site may post to this address:
 // browsers then name the site in Origin. And a site may let its own name point
 // to this address, after which its pages are of the same origin as the fake:
 // the name is then in Host. Programs send no Origin, and no foreign name.

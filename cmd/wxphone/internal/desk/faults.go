@@ -32,8 +32,8 @@ const (
 	maxLatency = 600_000 // ms
 )
 
-// setFault adds a fault behind those that the endpoint has. With times 0 it
-// takes all of them back.
+// setFault adds a fault behind those that the endpoint has, or in place of one
+// that has no end. With times 0 it takes all of them back.
 func (d *Desk) setFault(f fault) (faultsAnswer, error) {
 	if err := d.checkEndpoint(f.Endpoint); err != nil {
 		return faultsAnswer{}, err
@@ -43,7 +43,7 @@ func (d *Desk) setFault(f fault) (faultsAnswer, error) {
 		times = *f.Times
 	}
 	if times < forever || times > maxTimes {
-		return faultsAnswer{}, fmt.Errorf("times must be 1 to %d, -1 for every request from now on, or 0 to take the endpoint's faults back", maxTimes)
+		return faultsAnswer{}, fmt.Errorf("times must be 1 to %d, -1 for every request until the next fault, or 0 to take the endpoint's faults back", maxTimes)
 	}
 	if times == 0 {
 		d.wechat.ClearFaults(f.Endpoint)
