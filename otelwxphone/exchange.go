@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -26,7 +25,6 @@ const (
 // exchange is an observed call in the terms of the semantic conventions.
 type exchange struct {
 	wxphone.Call
-	ended   time.Time
 	method  string
 	outcome string
 	// sent is known before the request, and received after it. Both have few
@@ -35,7 +33,7 @@ type exchange struct {
 }
 
 func newExchange(call wxphone.Call) *exchange {
-	x := &exchange{Call: call, ended: call.Start.Add(call.Duration), method: methodOf(call.Endpoint), outcome: call.Outcome()}
+	x := &exchange{Call: call, method: methodOf(call.Endpoint), outcome: call.Outcome()}
 	address, port := splitHost(call.Host)
 	x.sent = append(make([]attribute.KeyValue, 0, 4),
 		semconv.HTTPRequestMethodKey.String(x.method),
@@ -58,13 +56,13 @@ func newExchange(call wxphone.Call) *exchange {
 func (x *exchange) start(ctx context.Context, tracer trace.Tracer) (context.Context, trace.Span) {
 	return tracer.Start(ctx, x.method+" "+x.Endpoint,
 		trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithTimestamp(x.ended.Add(-x.Duration)),
+		trace.WithTimestamp(x.Start),
 		trace.WithAttributes(x.sent...))
 }
 
 // end adds the result to the span and ends it.
 func (x *exchange) end(span trace.Span) {
-	defer span.End(trace.WithTimestamp(x.ended))
+	defer span.End(trace.WithTimestamp(x.Start.Add(x.Duration)))
 	if !span.IsRecording() {
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wxphone/wxphone"
+	"github.com/wxphone/wxphone/internal/redact"
 )
 
 const (
@@ -51,11 +52,9 @@ type failure struct {
 	Endpoint string `json:"endpoint,omitempty"`
 }
 
-// handler holds the digest of the key through a pointer, so that fmt does not
-// print it as part of a struct that contains the handler.
 type handler struct { //nolint:recvcheck // Format has a value receiver, so that a copied handler prints nothing
 	source wxphone.TokenSource
-	key    *digest
+	key    redact.Hidden[digest]
 }
 
 // NewHandler returns a handler that serves the tokens of src to clients that
@@ -82,8 +81,7 @@ func NewHandler(src wxphone.TokenSource, key string) (http.Handler, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	sum := digest(sha256.Sum256([]byte(key)))
-	return &handler{src, &sum}, nil
+	return &handler{src, redact.Conceal(digest(sha256.Sum256([]byte(key))))}, nil
 }
 
 // Format implements [fmt.Formatter]. No verb prints the content of the handler.
@@ -91,7 +89,7 @@ func (h handler) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "tokenht
 
 // ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !h.key.matches(r.Header) {
+	if !h.key.Reveal().matches(r.Header) {
 		w.Header().Set("WWW-Authenticate", scheme)
 		w.WriteHeader(http.StatusUnauthorized)
 		return

@@ -41,7 +41,7 @@ func invalid(name, problem string) error {
 type digest [sha256.Size]byte
 
 // matches reports whether a request has the key.
-func (d *digest) matches(header http.Header) bool {
+func (d digest) matches(header http.Header) bool {
 	name, key, _ := strings.Cut(header.Get("Authorization"), " ")
 	sent := sha256.Sum256([]byte(strings.Trim(key, " ")))
 	return subtle.ConstantTimeCompare(sent[:], d[:]) == 1 && strings.EqualFold(name, scheme)

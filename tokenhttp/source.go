@@ -39,12 +39,9 @@ var (
 	_ wxphone.TokenInvalidator = (*Source)(nil)
 )
 
-// settings holds the key through a second pointer. Where fmt does not call
-// Format, as for an unexported field, it follows one pointer for a verb that
-// does not match the type.
 type settings struct {
 	url, path string
-	key       *string
+	key       redact.Hidden[string]
 	http      *http.Client
 }
 
@@ -81,7 +78,7 @@ func NewSource(url, key string, opts ...Option) (*Source, error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
-	s := &settings{url: url, path: path, key: &key, http: transport.DefaultClient().HTTP()}
+	s := &settings{url: url, path: path, key: redact.Conceal(key), http: transport.DefaultClient().HTTP()}
 	for _, opt := range opts {
 		if opt == nil {
 			return nil, invalid("option", "is nil")
@@ -179,7 +176,7 @@ func (s *settings) exchange(ctx context.Context, method string, body []byte, sec
 	if err != nil {
 		return 0, nil, s.networkError(method, err, secrets)
 	}
-	req.Header.Set("Authorization", scheme+" "+*s.key)
+	req.Header.Set("Authorization", scheme+" "+s.key.Reveal())
 	req.Header.Set("Accept", "application/json")
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/json")
@@ -207,7 +204,7 @@ func (s *settings) networkError(method string, err error, secrets []string) erro
 		err = given.Err
 	}
 	return fmt.Errorf("tokenhttp: the token server does not answer: %w",
-		&url.Error{Op: method, URL: s.url, Err: redact.NetworkError(err, append(secrets, *s.key))})
+		&url.Error{Op: method, URL: s.url, Err: redact.NetworkError(err, append(secrets, s.key.Reveal()))})
 }
 
 // tokenAnswer is a token as a Source decodes it.

@@ -172,8 +172,7 @@ func TestClientOfTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code := wechat.IssueCode(wxphone.PhoneInfo{PhoneNumber: "13800000000", PurePhoneNumber: "13800000000", CountryCode: "86"})
-	if _, err := client.GetPhoneNumber(context.Background(), code); err != nil {
+	if _, err := client.GetPhoneNumber(context.Background(), tap(wechat)); err != nil {
 		t.Error(err)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/wxphone/wxphone/internal/wire"
 )
 
 // Mark replaces a secret.
@@ -74,7 +76,7 @@ func oneLine(s string) string {
 
 // maskOpaque masks long words of letters and digits: tokens, codes and keys
 // that are not listed as secrets. Long words in WeChat's own messages have no
-// digits.
+// digits, but for the rid, which its support asks for.
 func maskOpaque(s string) string {
 	var out strings.Builder
 	for len(s) > 0 {
@@ -82,7 +84,7 @@ func maskOpaque(s string) string {
 		if end < 0 {
 			end = len(s)
 		}
-		if word := s[:end]; len(word) >= opaqueLength && strings.ContainsAny(word, "0123456789") && !rid.MatchString(word) {
+		if word := s[:end]; len(word) >= opaqueLength && strings.ContainsAny(word, "0123456789") && !wire.IsRID(word) {
 			out.WriteString(Mark)
 		} else {
 			out.WriteString(word)
@@ -97,9 +99,6 @@ func maskOpaque(s string) string {
 	return out.String()
 }
 
-// rid is WeChat's id of a request, which its support asks for.
-var rid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}$`)
-
 func isOpaque(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-+/=", r)
 }
@@ -112,8 +111,8 @@ var safe = []error{
 }
 
 // Error returns err unchanged if no error in its tree contains a secret.
-// Otherwise it returns an error with the same text without the secrets, which
-// still matches the timeouts, context errors and connection errors that err
+// Otherwise it returns an error with the same text, masked as by [Text] and cut
+// where an answer begins, which still matches the timeouts, context errors and connection errors that err
 // matched.
 func Error(err error, secrets []string) error {
 	return scrub(err, secrets, beforeAnswer, func(text string) bool { return Hide(text, secrets) != text })
@@ -193,7 +192,7 @@ func beforeAnswer(text string) string {
 }
 
 // nestedURL is what a url.Error says before its cause.
-var nestedURL = regexp.MustCompile(`\b(Get|Head|Post|Put|Patch|Delete|Connect|Options|Trace) "((?:[^"\\]|\\.)*)": `)
+var nestedURL = regexp.MustCompile(`\b(Get|Head|Post|Put|Patch|Delete|Connect|Options|Trace) "(?:[^"\\]|\\.)*": `)
 
 // withoutPlainURLs returns text without the quotation marks of the URLs of
 // requests inside the request, as far as these have no query or user.

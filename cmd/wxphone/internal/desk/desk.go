@@ -29,10 +29,10 @@ type Config struct {
 
 // Desk is an [http.Handler]. Make it with [New].
 type Desk struct {
-	config  Config
-	wechat  *wxphonetest.Server
-	journal *journal
-	page    *page
+	config     Config
+	wechat     *wxphonetest.Server
+	journal    *journal
+	pagePolicy string
 	// pushes is held from the setting of a URL to the end of the push that goes
 	// there, and guards pushed.
 	pushes sync.Mutex
@@ -44,7 +44,7 @@ type Desk struct {
 
 // New returns a Desk. It listens to nothing by itself.
 func New(config Config) (*Desk, error) {
-	d := &Desk{config: config, journal: newJournal(), page: newPage()}
+	d := &Desk{config: config, journal: newJournal(), pagePolicy: pagePolicy()}
 	opts := []wxphonetest.Option{wxphonetest.WithObserver(d.observe)}
 	if config.AppID != "" || config.Secret != "" {
 		opts = append(opts, wxphonetest.WithCredentials(config.AppID, config.Secret))

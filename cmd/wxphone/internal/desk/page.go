@@ -15,16 +15,10 @@ var pageHTML string
 //go:embed openapi.json
 var openAPI []byte
 
-// page is the page for people, and what its browser is told to allow.
-type page struct {
-	html   string
-	policy string
-}
-
-// newPage allows the page its own script and style, by their hashes, and
+// pagePolicy allows the page its own script and style, by their hashes, and
 // requests to the fake. Nothing else loads.
-func newPage() *page {
-	return &page{html: pageHTML, policy: strings.Join([]string{
+func pagePolicy() string {
+	return strings.Join([]string{
 		"default-src 'none'",
 		"script-src " + hashOf(pageHTML, "script"),
 		"style-src " + hashOf(pageHTML, "style"),
@@ -33,7 +27,7 @@ func newPage() *page {
 		"base-uri 'none'",
 		"form-action 'none'",
 		"frame-ancestors 'none'",
-	}, "; ")}
+	}, "; ")
 }
 
 // hashOf returns the source expression for the one inline element of this name.
@@ -47,9 +41,9 @@ func hashOf(html, element string) string {
 }
 
 func (d *Desk) servePage(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Security-Policy", d.page.policy)
+	w.Header().Set("Content-Security-Policy", d.pagePolicy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write([]byte(d.page.html)) // what fails here is the connection
+	_, _ = w.Write([]byte(pageHTML)) // what fails here is the connection
 }
 
 func (d *Desk) serveOpenAPI(w http.ResponseWriter, _ *http.Request) {

@@ -164,10 +164,7 @@ func (d *Desk) miniProgram(appID string) (string, error) {
 	if appID == "" || appID == d.wechat.AppID() {
 		return d.wechat.AppID(), nil
 	}
-	if _, ok := d.authorizers.Load(appID); !ok {
-		return "", notAuthorized(appID)
-	}
-	return appID, nil
+	return d.authorizer(authorizer{appID})
 }
 
 // rotateSessionKey is a wx.login that replaces the session_key.
